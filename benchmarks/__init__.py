@@ -1,0 +1,1 @@
+"""microgradx and micrograd, measured side by side: ``python -m microgradx bench``."""

@@ -1,0 +1,88 @@
+"""Bytes that an interior node takes while it lives, measured in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+from .engines import MICROGRADX, Engine
+
+
+def bytes_allocated(engine: Engine, levels: int) -> float:
+    """Return the bytes of a node, as microgradx's arena or tracemalloc for micrograd counts them.
+
+    The nodes are a tree of additions with so many `levels`, of which only the root is held.
+    """
+    return _in_fresh_process("allocated", engine, levels)
+
+
+def bytes_at_peak(engine: Engine, levels: int) -> float:
+    """Return the most that the process grows in forward and backward, for each node."""
+    return _in_fresh_process("peak", engine, levels)
+
+
+def peak_is_known() -> bool:
+    """Return whether the system tells how much memory a process has used."""
+    return _peak() is not None
+
+
+def _in_fresh_process(quantity: str, engine: Engine, levels: int) -> float:
+    command = [sys.executable, "-m", __name__, quantity, engine.name, str(levels)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _tree(leaf: Any, levels: int) -> Any:
+    return _tree(leaf, levels - 1) + _tree(leaf, levels - 1) if levels else leaf
+
+
+def _measure_allocated(engine: Engine, levels: int) -> int:
+    leaf = engine.Value(1.0)
+    tracemalloc.start()
+    before = _allocated(engine)
+    root = _tree(leaf, levels)
+    growth = _allocated(engine) - before
+    del root
+    return growth
+
+
+def _allocated(engine: Engine) -> int:
+    if engine == MICROGRADX:
+        from microgradx import _core
+
+        return int(_core.arena_counters()["bytes"])
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _measure_peak(engine: Engine, levels: int) -> int:
+    leaf = engine.Value(1.0)
+    before = _peak()
+    _tree(leaf, levels).backward()
+    after = _peak()
+    assert before is not None and after is not None
+    return after - before
+
+
+def _peak() -> int | None:
+    """Return the largest resident size that this process has had, if the system tells."""
+    try:
+        # Linux counts the size of the parent process into what getrusage tells.
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024
+    except (OSError, IndexError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+if __name__ == "__main__":
+    quantity, name, levels = sys.argv[1:]
+    growth = {"allocated": _measure_allocated, "peak": _measure_peak}[quantity]
+    print(growth(Engine(name), int(levels)) / (2 ** int(levels) - 1))

@@ -1,0 +1,88 @@
+"""Whole programs: one call is one unit of work."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from .engines import Engine
+
+Result = TypeVar("Result")
+
+GPT_NAME = "leander"
+
+
+def readme_expression(engine: Engine) -> Callable[[], object]:
+    """Return the example of micrograd's README: leaves, forward, backward, release."""
+    Value = engine.Value
+
+    def expression() -> None:
+        a, b = Value(-4.0), Value(2.0)
+        c, d = a + b, a * b + b**3
+        c += c + 1
+        c += 1 + c + (-a)
+        d += d * 2 + (b + a).relu()
+        d += 3 * d + (b - a).relu()
+        f = (c - d) ** 2
+        g = f / 2.0
+        g += 10.0 / f
+        g.backward()
+
+    return expression
+
+
+def moons_step(engine: Engine) -> Callable[[], object]:
+    """Return a step of micrograd's demo: forward, zero_grad, backward, update."""
+    from microgradx.demo import two_moons
+
+    program: Any = engine.load("moons.py")
+    points, labels = two_moons(samples=100, noise=0.1, random_state=1337)
+    random.seed(1337)
+    model = program.MLP(2, [16, 16, 1])
+    return partial(next, program.train(model, points, labels * 2 - 1, steps=sys.maxsize))
+
+
+def gpt_step(engine: Engine) -> Callable[[], object]:
+    """Return a step of the scalar GPT: forward, backward, Adam; the same name every time."""
+    program: Any = engine.load("gpt.py")
+    model = program.make_model()
+    parameters = model.parameters()
+
+    def step() -> None:
+        loss = program.loss_of(model, GPT_NAME)
+        loss.backward()
+        program.adam(parameters, 0, rate=0.01)
+
+    return step
+
+
+def deep_chain(engine: Engine, depth: int) -> Callable[[], object]:
+    """Return a chain of additions: forward, backward, release of the last reference."""
+    Value = engine.Value
+
+    def chain() -> None:
+        start = Value(1.0)
+        end = start
+        for _ in range(depth):
+            end = end + start
+        end.backward()
+
+    return chain
+
+
+def with_deep_stack(function: Callable[[], Result]) -> Result:
+    """Call a function where micrograd's recursive ``backward()`` survives a deep chain."""
+    stack_size = threading.stack_size(512 * 1024 * 1024)
+    recursion_limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            return pool.submit(function).result()
+    finally:
+        sys.setrecursionlimit(recursion_limit)
+        threading.stack_size(stack_size)

@@ -1,0 +1,168 @@
+"""What was measured, as a table for the terminal, as one in Markdown, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+from typing import Any
+
+import microgradx
+
+from .engines import MICROGRAD, MICROGRADX
+from .operations import FLOAT, STATEMENTS
+
+METHOD = """\
+Both engines compute in float64, on one thread of one process, and take turns. Shown are medians
+of {rounds} rounds and the ratio of the medians. GC is Python's cyclic garbage collector, as it
+comes or off; what one measurement leaves behind is collected before the next, outside the timed
+region. Inside it:
+
+  a * b ...          the operation and the release of its result, with the loop around it
+  README expression  leaves, forward, backward, release
+  moons step         examples/moons.py: forward, zero_grad, backward, update
+  GPT step           examples/gpt.py: forward, backward, Adam, for a name of 8 positions
+  deep chain         forward, backward, and the drop of the last reference, when microgradx
+                     releases the nodes; micrograd leaves them to the collector
+  import             a fresh process that has NumPy already imports the engine and nn
+
+A node's memory is that of a tree of additions in a fresh process, divided by the interior nodes,
+of which only the root is held. Allocated: after the forward pass, as microgradx's arena counts it,
+and tracemalloc for micrograd. Peak: the most that the process grew, forward and backward.
+"""
+
+COLLECTOR = {True: "as it comes", False: "off"}
+COLUMNS = (MICROGRAD.name, MICROGRADX.name, "ratio")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One benchmark under one setting of the cyclic garbage collector.
+
+    Attributes
+    ----------
+    benchmark
+        Its name.
+    unit
+        "s" for seconds or "B" for bytes.
+    collect
+        Whether the collector was on.
+    samples
+        What each contestant took, in each round.
+    """
+
+    benchmark: str
+    unit: str
+    collect: bool
+    samples: dict[str, list[float]]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as much micrograd takes."""
+        return median(self.samples[MICROGRAD.name]) / median(self.samples[MICROGRADX.name])
+
+    @property
+    def float_multiple(self) -> float | None:
+        """How many times as long as Python's own ``float * float`` microgradx takes."""
+        if FLOAT not in self.samples:
+            return None
+        return median(self.samples[MICROGRADX.name]) / median(self.samples[FLOAT])
+
+    def cells(self) -> list[str]:
+        """Return what the columns of a table say."""
+        medians = [median(self.samples[engine]) for engine in (MICROGRAD.name, MICROGRADX.name)]
+        return [*(_with_unit(value, self.unit) for value in medians), f"{_short(self.ratio)} ×"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything about the row."""
+        return {
+            "benchmark": self.benchmark,
+            "unit": self.unit,
+            "collector": COLLECTOR[self.collect],
+            "ratio": self.ratio,
+            "float_multiple": self.float_multiple,
+            "contestants": {
+                name: {"median": median(values), "minimum": min(values), "samples": values}
+                for name, values in self.samples.items()
+            },
+        }
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Return all that was measured, and where."""
+    document = {"environment": environment(), "rows": [row.as_dict() for row in rows]}
+    return json.dumps(document, indent=2)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Return a table for the README, and where it was measured."""
+    headings = ["", *COLUMNS, *(f"{column}, GC off" for column in COLUMNS), "in `float * float`"]
+    rules = ["---", *["---:"] * (len(headings) - 1)]
+    body = [[f"`{name}`" if name in STATEMENTS else name, *cells] for name, *cells in _table(rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, rules, *body))
+    return f"{table}\n\n{_environment_line()}"
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """Return a table for the terminal, how it was measured, and where."""
+    groups = ["", "", "GC as it comes", "", "", "GC off", "", "in float"]
+    lines = [groups, ["", *COLUMNS, *COLUMNS, "* float"], *_table(rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = "\n".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+    rounds = max(len(values) for row in rows for values in row.samples.values())
+    method = METHOD.format(rounds=rounds)
+    return f"{table}\n\n{method}\n{textwrap.fill(_environment_line(), 100)}"
+
+
+def environment() -> dict[str, str]:
+    """Return what the numbers depend on."""
+    build = microgradx.build_info()
+    return {
+        "microgradx": microgradx.__version__,
+        "micrograd": version("micrograd"),
+        "Python": platform.python_version(),
+        "NumPy": version("numpy"),
+        "compiler": str(build["compiler"]),
+        "build type": str(build["build_type"]),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _environment_line() -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment().items()) + "."
+
+
+def _table(rows: Sequence[Row]) -> list[list[str]]:
+    """Return a line for each benchmark, both settings of the collector beside each other."""
+    lines = []
+    for benchmark in dict.fromkeys(row.benchmark for row in rows):
+        found = {row.collect: row for row in rows if row.benchmark == benchmark}
+        line = [benchmark]
+        for collect in (True, False):
+            line += found[collect].cells() if collect in found else [""] * len(COLUMNS)
+        multiple = found[False].float_multiple if False in found else None
+        lines.append([*line, "" if multiple is None else _short(multiple)])
+    return lines
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if unit == "B":
+        return f"{value:,.0f} B"
+    for scale, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ")):
+        if value >= scale:
+            return f"{_short(value / scale)} {prefix}s"
+    return f"{_short(value / 1e-9)} ns"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}" if value < 10 else f"{value:.0f}"

@@ -1,0 +1,29 @@
+// The translation of C++ exceptions, ours and the standard library's, to Python's.
+
+#include "core/errors.hpp"
+
+#include <new>
+
+#include "bindings/python.hpp"
+
+namespace mgx {
+
+void set_python_error() noexcept {
+    try {
+        throw;
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (const DivisionByZero& error) {
+        PyErr_SetString(PyExc_ZeroDivisionError, error.what());
+    } catch (const DomainError& error) {
+        PyErr_SetString(PyExc_ValueError, error.what());
+    } catch (const Overflow& error) {
+        PyErr_SetString(PyExc_OverflowError, error.what());
+    } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_MemoryError, "no memory is left for another node");
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+}
+
+}  // namespace mgx

@@ -1,0 +1,264 @@
+// The arithmetic of Values.
+//
+// +, *, ** and the unary operations make nodes. A number beside a Value becomes a leaf. What is
+// neither is left to the other operand's type (NotImplemented), except a NumPy array, to
+// whose elements the operator is applied one by one.
+//
+// -x, x - y and x / y are composed as micrograd composes them: x * -1, x + (-y), x * y**-1. If a
+// subclass or the user has replaced one of the operators they are made of, the composition goes
+// through Python and meets the replacement; otherwise its nodes are made directly, without
+// wrappers for those in between. The same holds for number + Value and number * Value, which are
+// Value + number and Value * number.
+
+#include "bindings/value_numbers.hpp"
+
+#include "bindings/scalar_conversion.hpp"
+
+namespace mgx {
+
+namespace {
+
+// An operand of a binary operator as a node: a Value's own, borrowed, or a new leaf for a number.
+class Operand {
+public:
+    explicit Operand(PyObject* object) noexcept : object_(object) {
+        if (is_value(object)) {
+            if (has_node(as_value(object))) {
+                id_ = as_value(object)->node;
+            } else {
+                conversion_ = Conversion::failed;
+            }
+        } else {
+            conversion_ = to_scalar(object, number_);
+        }
+    }
+    Operand(const Operand&) = delete;
+    Operand& operator=(const Operand&) = delete;
+    ~Operand() {
+        if (owned_) {
+            arena.release(id_);
+        }
+    }
+
+    [[nodiscard]] bool usable() const noexcept { return conversion_ == Conversion::number; }
+    [[nodiscard]] bool failed() const noexcept { return conversion_ == Conversion::failed; }
+    [[nodiscard]] bool is_number() const noexcept { return id_ == no_node || owned_; }
+    [[nodiscard]] Scalar number() const noexcept { return number_; }
+    [[nodiscard]] bool is_array() const noexcept { return mgx::is_array(object_); }
+    [[nodiscard]] bool has_native_operators() const noexcept {
+        return is_number() || mgx::has_native_operators(Py_TYPE(object_));
+    }
+    [[nodiscard]] bool watched() {
+        return id_ != no_node && is_watched(arena.node(id_));
+    }
+
+    // The node, made if this is a number.
+    [[nodiscard]] NodeId id() {
+        if (id_ == no_node) {
+            id_ = arena.leaf(number_);
+            owned_ = true;
+        }
+        return id_;
+    }
+
+    void negate() noexcept { number_ = number_ * Scalar::integer(-1.0); }
+
+private:
+    PyObject* object_;
+    NodeId id_ = no_node;
+    Scalar number_;
+    Conversion conversion_ = Conversion::number;
+    bool owned_ = false;
+};
+
+// numpy.add(left, right) and the like.
+PyObject* apply_to_elements(const char* function, PyObject* left, PyObject* right) noexcept {
+    return guarded<PyObject*>(nullptr, [&] {
+        return py::module_::import("numpy").attr(function)(py::handle(left), py::handle(right))
+            .release()
+            .ptr();
+    });
+}
+
+// What the operator makes of operands that it cannot use itself.
+PyObject* unusable(const char* function, const Operand& left, const Operand& right,
+                   PyObject* left_object, PyObject* right_object) noexcept {
+    if (left.failed() || right.failed()) {
+        return nullptr;
+    }
+    if (left.is_array() || right.is_array()) {
+        return apply_to_elements(function, left_object, right_object);
+    }
+    return Py_NewRef(Py_NotImplemented);
+}
+
+PyObject* binary(Op op, Operand& left, Operand& right) noexcept {
+    return guarded<PyObject*>(nullptr, [&] {
+        const bool watched = left.watched() || right.watched();
+        const NodeId left_id = left.id();
+        return wrap_result(arena.binary(op, left_id, right.id()), watched);
+    });
+}
+
+[[nodiscard]] Reference negated(NodeId operand) {
+    const Reference minus_one(arena, arena.leaf(Scalar::integer(-1.0)));
+    return {arena, arena.binary(Op::Mul, operand, minus_one.id())};
+}
+
+// For two plain Values, which most operations are between: neither needs to be looked at again.
+[[nodiscard]] bool both_exact(PyObject* left, PyObject* right) noexcept {
+    return is_exact_value(left) && is_exact_value(right) && as_value(left)->node != no_node &&
+           as_value(right)->node != no_node;
+}
+
+PyObject* binary_of_exact(Op op, PyObject* left, PyObject* right) noexcept {
+    return guarded<PyObject*>(nullptr, [&] {
+        const NodeId x = as_value(left)->node;
+        const NodeId y = as_value(right)->node;
+        const bool watched = is_watched(arena.node(x)) || is_watched(arena.node(y));
+        return wrap_result(arena.binary(op, x, y), watched);
+    });
+}
+
+}  // namespace
+
+PyObject* wrap_result(NodeId owned, bool watched) noexcept {
+    PyObject* result = wrap(owned);
+    if (watched && result != nullptr && !hold_operands(as_value(result))) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+PyObject* apply(Op op, PyObject* operand) noexcept {
+    if (!has_node(as_value(operand))) {
+        return nullptr;
+    }
+    return guarded<PyObject*>(nullptr, [&] {
+        const NodeId id = as_value(operand)->node;
+        return wrap_result(arena.unary(op, id), is_watched(arena.node(id)));
+    });
+}
+
+PyObject* value_add(PyObject* left, PyObject* right) noexcept {
+    if (both_exact(left, right)) {
+        return binary_of_exact(Op::Add, left, right);
+    }
+    Operand x(left);
+    Operand y(right);
+    if (!x.usable() || !y.usable()) {
+        return unusable("add", x, y, left, right);
+    }
+    if (!x.is_number()) {
+        return binary(Op::Add, x, y);
+    }
+    return Py_TYPE(right)->tp_as_number->nb_add == value_add ? binary(Op::Add, y, x)
+                                                            : PyNumber_Add(right, left);
+}
+
+PyObject* value_multiply(PyObject* left, PyObject* right) noexcept {
+    if (both_exact(left, right)) {
+        return binary_of_exact(Op::Mul, left, right);
+    }
+    Operand x(left);
+    Operand y(right);
+    if (!x.usable() || !y.usable()) {
+        return unusable("multiply", x, y, left, right);
+    }
+    if (!x.is_number()) {
+        return binary(Op::Mul, x, y);
+    }
+    return Py_TYPE(right)->tp_as_number->nb_multiply == value_multiply
+               ? binary(Op::Mul, y, x)
+               : PyNumber_Multiply(right, left);
+}
+
+PyObject* value_power(PyObject* base, PyObject* exponent, PyObject* modulus) noexcept {
+    if (modulus != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "pow() of a Value takes no modulus");
+        return nullptr;
+    }
+    Operand x(base);
+    Operand y(exponent);
+    if (!x.usable() || !y.usable()) {
+        return unusable("power", x, y, base, exponent);
+    }
+    if (!y.is_number()) {
+        return binary(Op::Pow, x, y);
+    }
+    return guarded<PyObject*>(nullptr, [&] {
+        return wrap_result(arena.power(x.id(), y.number()), x.watched());
+    });
+}
+
+PyObject* value_negative(PyObject* operand) noexcept {
+    Operand x(operand);
+    if (!x.usable()) {
+        return nullptr;
+    }
+    if (x.has_native_operators() && !x.watched()) {
+        return guarded<PyObject*>(nullptr, [&] { return wrap(negated(x.id()).take()); });
+    }
+    PyObject* minus_one = PyLong_FromLong(-1);
+    PyObject* result = minus_one != nullptr ? PyNumber_Multiply(operand, minus_one) : nullptr;
+    Py_XDECREF(minus_one);
+    return result;
+}
+
+PyObject* value_subtract(PyObject* left, PyObject* right) noexcept {
+    Operand x(left);
+    Operand y(right);
+    if (!x.usable() || !y.usable()) {
+        return unusable("subtract", x, y, left, right);
+    }
+    if (x.has_native_operators() && y.has_native_operators() && !x.watched() && !y.watched()) {
+        if (y.is_number()) {
+            y.negate();
+            return binary(Op::Add, x, y);
+        }
+        return guarded<PyObject*>(nullptr, [&] {
+            const Reference minus_y = negated(y.id());
+            return wrap(x.is_number() ? arena.binary(Op::Add, minus_y.id(), x.id())
+                                      : arena.binary(Op::Add, x.id(), minus_y.id()));
+        });
+    }
+    PyObject* minus_right = PyNumber_Negative(right);
+    PyObject* result = minus_right != nullptr ? PyNumber_Add(left, minus_right) : nullptr;
+    Py_XDECREF(minus_right);
+    return result;
+}
+
+PyObject* value_divide(PyObject* left, PyObject* right) noexcept {
+    Operand x(left);
+    Operand y(right);
+    if (!x.usable() || !y.usable()) {
+        return unusable("divide", x, y, left, right);
+    }
+    if (x.has_native_operators() && y.has_native_operators() && !x.watched() && !y.watched()) {
+        return guarded<PyObject*>(nullptr, [&] {
+            const Scalar minus_one = Scalar::integer(-1.0);
+            if (y.is_number()) {
+                const Reference inverse(arena, arena.leaf(pow(y.number(), minus_one)));
+                return wrap(arena.binary(Op::Mul, x.id(), inverse.id()));
+            }
+            const Reference inverse(arena, arena.power(y.id(), minus_one));
+            return wrap(x.is_number() ? arena.binary(Op::Mul, inverse.id(), x.id())
+                                      : arena.binary(Op::Mul, x.id(), inverse.id()));
+        });
+    }
+    PyObject* minus_one = PyLong_FromLong(-1);
+    PyObject* inverse = minus_one != nullptr ? PyNumber_Power(right, minus_one, Py_None) : nullptr;
+    PyObject* result = inverse != nullptr ? PyNumber_Multiply(left, inverse) : nullptr;
+    Py_XDECREF(inverse);
+    Py_XDECREF(minus_one);
+    return result;
+}
+
+PyObject* value_absolute(PyObject* operand) noexcept { return apply(Op::Abs, operand); }
+
+PyObject* value_float(PyObject* operand) noexcept {
+    const ValueObject* value = as_value(operand);
+    return has_node(value) ? PyFloat_FromDouble(arena.node(value->node).data_value) : nullptr;
+}
+
+}  // namespace mgx

@@ -1,0 +1,32 @@
+#pragma once
+
+// The arithmetic of Values: their number slots. See value_numbers.cpp.
+
+#include "bindings/value_object.hpp"
+
+namespace mgx {
+
+PyObject* value_add(PyObject* left, PyObject* right) noexcept;
+PyObject* value_multiply(PyObject* left, PyObject* right) noexcept;
+PyObject* value_power(PyObject* base, PyObject* exponent, PyObject* modulus) noexcept;
+PyObject* value_negative(PyObject* operand) noexcept;
+PyObject* value_subtract(PyObject* left, PyObject* right) noexcept;
+PyObject* value_divide(PyObject* left, PyObject* right) noexcept;
+PyObject* value_absolute(PyObject* operand) noexcept;
+PyObject* value_float(PyObject* operand) noexcept;
+
+// Whether +, *, ** and unary - of the type, from which the other operators are composed, are
+// still the ones above: neither overridden in a subclass nor replaced on the class.
+[[nodiscard]] inline bool has_native_operators(PyTypeObject* type) noexcept {
+    const PyNumberMethods* numbers = type->tp_as_number;
+    return numbers->nb_add == value_add && numbers->nb_multiply == value_multiply &&
+           numbers->nb_power == value_power && numbers->nb_negative == value_negative;
+}
+
+// The Value of a unary operation on the Value `operand`.
+[[nodiscard]] PyObject* apply(Op op, PyObject* operand) noexcept;
+
+// The wrapper of a new node, given one count of it; `watched` if an operand of it is.
+[[nodiscard]] PyObject* wrap_result(NodeId owned, bool watched) noexcept;
+
+}  // namespace mgx

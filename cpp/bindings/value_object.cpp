@@ -1,0 +1,232 @@
+// The life of a wrapper.
+//
+// A wrapper owns one count of its node. Most wrappers are plain: nothing but the node, not tracked by
+// the garbage collector, forgotten by the node when Python drops them, and made anew if somebody
+// asks for them again. Their memory comes from a short free list.
+//
+// A wrapper that gets attributes, a callback or operands, or that is of a subclass, would lose them
+// that way. It is kept instead (`keep`): the arena holds one reference to it while its node has a
+// consumer, and the garbage collector tracks it.
+//
+// The collector cannot see the arena's references, neither that one nor those from a node to its
+// operands. So wherever a closure could make a cycle, the way from a node to its operands leads
+// through Python: `operands` holds their wrappers and the node holds none (`hold_operands`).
+// Then all references of the cycle are visible, and one collection takes it.
+//
+// A weak reference must not die before the node, and Python tells nobody when one is made; a plain
+// wrapper that has any when it is about to be freed while its node lives becomes a kept one.
+
+#include "bindings/value_object.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace mgx {
+
+namespace {
+
+// Takes part in the reference counts of kept wrappers, and runs callbacks.
+class PythonHost final : public WrapperHost {
+public:
+    void hold(Wrapper wrapper) noexcept override { Py_INCREF(static_cast<PyObject*>(wrapper)); }
+
+    void drop(Wrapper wrapper) noexcept override { Py_DECREF(static_cast<PyObject*>(wrapper)); }
+
+    void run_callback(Wrapper wrapper) override {
+        const auto value = py::reinterpret_borrow<py::object>(static_cast<PyObject*>(wrapper));
+        const auto callback = py::reinterpret_borrow<py::object>(as_value(value.ptr())->callback);
+        callback();
+    }
+};
+
+PythonHost host;
+
+constexpr std::size_t most_free_values = 1024;
+std::array<ValueObject*, most_free_values> free_values;
+std::size_t free_value_count = 0;
+
+[[nodiscard]] ValueObject* allocate() noexcept {
+    if (free_value_count > 0) {
+        ValueObject* value = free_values[--free_value_count];
+        PyObject_Init(as_object(value), value_type);
+        return value;
+    }
+    return PyObject_GC_New(ValueObject, value_type);
+}
+
+}  // namespace
+
+Arena arena;
+PyTypeObject* value_type = nullptr;
+
+void connect_arena() noexcept { arena.set_host(host); }
+
+bool has_node(const ValueObject* value) noexcept {
+    if (value->node == no_node) {
+        PyErr_Format(PyExc_AttributeError,
+                     "this %.200s holds no number yet: its __init__ must call "
+                     "super().__init__(data) first",
+                     Py_TYPE(value)->tp_name);
+        return false;
+    }
+    return true;
+}
+
+ValueObject* new_value() noexcept {
+    ValueObject* value = allocate();
+    if (value != nullptr) {
+        value->node = no_node;
+        value->attributes = nullptr;
+        value->weak_references = nullptr;
+        value->callback = nullptr;
+        value->operands = nullptr;
+    }
+    return value;
+}
+
+void attach(ValueObject* value, NodeId owned) {
+    value->node = owned;
+    arena.set_wrapper(owned, value);
+    if (!is_exact_value(as_object(value)) || value->attributes != nullptr) {
+        keep(value);
+    }
+}
+
+PyObject* wrap(NodeId owned) noexcept {
+    ValueObject* value = new_value();
+    if (value == nullptr) {
+        arena.release(owned);
+        return nullptr;
+    }
+    value->node = owned;
+    arena.set_wrapper(owned, value);
+    return as_object(value);
+}
+
+PyObject* wrapper_of(NodeId node) noexcept {
+    if (Wrapper existing = arena.wrapper(node); existing != nullptr) {
+        return Py_NewRef(static_cast<PyObject*>(existing));
+    }
+    ValueObject* value = new_value();  // may run the garbage collector, which may wrap the node
+    if (value == nullptr) {
+        return nullptr;
+    }
+    if (Wrapper existing = arena.wrapper(node); existing != nullptr) {
+        Py_DECREF(as_object(value));
+        return Py_NewRef(static_cast<PyObject*>(existing));
+    }
+    arena.retain(node);
+    value->node = node;
+    arena.set_wrapper(node, value);
+    return as_object(value);
+}
+
+void keep(ValueObject* value) {
+    if (PyObject_GC_IsTracked(as_object(value)) == 0) {
+        PyObject_GC_Track(as_object(value));
+    }
+    if (value->node != no_node) {
+        arena.keep_wrapper(value->node);
+    }
+}
+
+bool hold_operands(ValueObject* value) noexcept {
+    const auto operands = arena.operands(value->node);
+    if (value->operands != nullptr || operands.empty()) {
+        return true;
+    }
+    PyObject* wrappers = PyTuple_New(static_cast<Py_ssize_t>(operands.size()));
+    if (wrappers == nullptr) {
+        return false;
+    }
+    Py_ssize_t position = 0;
+    for (const NodeId operand : operands) {
+        PyObject* wrapper = wrapper_of(operand);
+        if (wrapper == nullptr) {
+            Py_DECREF(wrappers);
+            return false;
+        }
+        PyTuple_SET_ITEM(wrappers, position++, wrapper);
+    }
+    return guarded(false, [&] {
+        keep(value);
+        if (value->operands == nullptr) {  // the garbage collector may have come here in between
+            value->operands = wrappers;
+            arena.leave_operands_to_wrapper(value->node);
+        } else {
+            Py_DECREF(wrappers);
+        }
+        return true;
+    });
+}
+
+PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*keywords*/) noexcept {
+    if (type == value_type) {
+        return as_object(new_value());
+    }
+    PyObject* object = type->tp_alloc(type, 0);
+    if (object != nullptr) {
+        as_value(object)->node = no_node;
+    }
+    return object;
+}
+
+void value_dealloc(PyObject* object) noexcept {
+    ValueObject* value = as_value(object);
+    PyTypeObject* type = Py_TYPE(object);
+    if (value->weak_references != nullptr) {
+        if (type == value_type && value->node != no_node && arena.node(value->node).count > 1) {
+            // Being kept gives the object, which has no reference left, the arena's.
+            const bool kept = guarded(false, [&] {
+                keep(value);
+                return true;
+            });
+            if (kept) {
+                return;
+            }
+            PyErr_Clear();
+        }
+        PyObject_ClearWeakRefs(object);
+    }
+    if (PyObject_GC_IsTracked(object) != 0) {
+        PyObject_GC_UnTrack(object);
+    }
+    const NodeId node = std::exchange(value->node, no_node);
+    if (node != no_node) {
+        arena.set_wrapper(node, nullptr);
+    }
+    Py_CLEAR(value->attributes);
+    Py_CLEAR(value->callback);
+    Py_CLEAR(value->operands);
+    if (node != no_node) {
+        arena.release(node);
+    }
+    if (type == value_type && free_value_count < most_free_values) {
+        free_values[free_value_count++] = value;
+    } else {
+        type->tp_free(object);
+    }
+    Py_DECREF(type);
+}
+
+int value_traverse(PyObject* object, visitproc visit, void* arg) noexcept {
+    const ValueObject* value = as_value(object);
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(value->attributes);
+    Py_VISIT(value->callback);
+    Py_VISIT(value->operands);
+    return 0;
+}
+
+int value_clear(PyObject* object) noexcept {
+    // The operands stay: while the node lives, its operands must.
+    ValueObject* value = as_value(object);
+    if (value->node != no_node) {
+        arena.node(value->node).set(Flag::HasCallback, false);
+    }
+    Py_CLEAR(value->attributes);
+    Py_CLEAR(value->callback);
+    return 0;
+}
+
+}  // namespace mgx

@@ -1,0 +1,77 @@
+#pragma once
+
+// The Python object that wraps a node: its memory and its life. See value_object.cpp.
+
+#include "bindings/python.hpp"
+#include "core/arena.hpp"
+#include "core/reference.hpp"
+
+namespace mgx {
+
+struct ValueObject {
+    PyObject_HEAD
+    NodeId node;          // no_node until a subclass has called super().__init__
+    PyObject* attributes;  // the instance's __dict__, or null
+    PyObject* weak_references;
+    PyObject* callback;  // what the user has assigned to _backward, or null
+    PyObject* operands;  // a tuple of the operands' wrappers, or null if the node holds the operands
+};
+
+// The one arena of the process, guarded by the interpreter lock.
+extern Arena arena;
+
+// The type `microgradx.Value`, created when the module is imported.
+extern PyTypeObject* value_type;
+
+[[nodiscard]] inline bool is_exact_value(PyObject* object) noexcept {
+    return Py_TYPE(object) == value_type;
+}
+[[nodiscard]] inline bool is_value(PyObject* object) noexcept {
+    return is_exact_value(object) || PyType_IsSubtype(Py_TYPE(object), value_type) != 0;
+}
+[[nodiscard]] inline ValueObject* as_value(PyObject* object) noexcept {
+    return reinterpret_cast<ValueObject*>(object);
+}
+[[nodiscard]] inline PyObject* as_object(ValueObject* value) noexcept {
+    return reinterpret_cast<PyObject*>(value);
+}
+
+// Let the arena hold and drop wrappers, and run their callbacks.
+void connect_arena() noexcept;
+
+// Whether the value has a node; if not, the error that says how it can have got none is set.
+[[nodiscard]] bool has_node(const ValueObject* value) noexcept;
+
+// A new Value without a node, or null with an error set.
+[[nodiscard]] ValueObject* new_value() noexcept;
+
+// Make `value` the wrapper of the node, taking over one count of it.
+void attach(ValueObject* value, NodeId owned);
+
+// A new wrapper for a node that has none, taking over one count of it.
+[[nodiscard]] PyObject* wrap(NodeId owned) noexcept;
+
+// The wrapper of the node, made if it has none: a new reference, or null with an error set.
+[[nodiscard]] PyObject* wrapper_of(NodeId node) noexcept;
+
+// The wrapper has something to lose now: it lives as long as its node, and the garbage collector
+// looks at it.
+void keep(ValueObject* value);
+
+// Let the wrapper rather than the node hold the operands, as wrappers, so that they stay the same
+// objects while this one lives and so that the garbage collector sees the way to them.
+[[nodiscard]] bool hold_operands(ValueObject* value) noexcept;
+
+// Whether consumers of the node should hold their operands by wrappers: a callback's closure may
+// refer to any of them, and the garbage collector must see the whole cycle to collect it at once.
+[[nodiscard]] inline bool is_watched(const Node& node) noexcept {
+    return node.has(Flag::HasCallback) || node.has(Flag::OperandsByWrapper);
+}
+
+// The slots that have to do with the life of a Value.
+PyObject* value_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) noexcept;
+void value_dealloc(PyObject* object) noexcept;
+int value_traverse(PyObject* object, visitproc visit, void* arg) noexcept;
+int value_clear(PyObject* object) noexcept;
+
+}  // namespace mgx

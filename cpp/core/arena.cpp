@@ -1,0 +1,249 @@
+// The arena of nodes.
+//
+// Interior nodes stand in an append-only log of pages. A node can only refer to nodes that exist,
+// so every operand stands before its consumers: the order of the log is a topological order, and
+// neither a sort nor recursion is ever needed. Leaves have no operands and need no order; they
+// live in pages of their own whose slots are reused one by one, so that parameters created
+// together lie together.
+//
+// An id names a page by number and a slot in it. Numbers and pages are reused, so the order of two
+// interior nodes is that of their pages in the log, then that of their slots, never that of ids.
+//
+// A node lives while its count is above zero: one for each reference by a consumer and one for its
+// wrapper. Reclaiming is iterative: the nodes that wait for it are chained through their count
+// fields, which the dead no longer need, so it takes no memory whatever the depth of the graph. A
+// page goes back to the free ones with its last node.
+//
+// Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has something
+// to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference to the
+// wrapper for as long as the count shows a consumer besides the wrapper. Giving that reference up
+// can run arbitrary code of the host's, so it is put off until the arena is consistent, and
+// done by the outermost call alone, so that it does not recurse either.
+
+#include "core/arena.hpp"
+
+#include <new>
+
+#include "core/reference.hpp"
+
+namespace mgx {
+
+namespace {
+
+// Pages kept for reuse, some 40 MB: enough for a training loop to go round without the system's
+// allocator, and little enough that one huge graph does not hold its memory for ever.
+constexpr std::size_t most_free_pages = 16384;
+
+constexpr std::size_t most_pages = std::size_t{1} << (32 - Page::slot_bits);
+
+}  // namespace
+
+NodeId Arena::power(NodeId x, Scalar exponent) {
+    const Scalar data = pow(node(x).data(), exponent);
+    const Reference hidden(*this, leaf(exponent));
+    return interior(Op::PowConstant, data, {x, hidden.id()});
+}
+
+NodeId Arena::custom(Scalar data, std::span<const NodeId> operands) {
+    std::vector<NodeId> list(operands.begin(), operands.end());
+    const NodeId id = interior(Op::Custom, data, {no_node, no_node});
+    try {
+        custom_operands_.emplace(id, std::move(list));
+    } catch (...) {
+        give_back_slot(id);
+        throw;
+    }
+    for (const NodeId operand : operands) {
+        retain(operand);
+    }
+    return id;
+}
+
+std::span<const NodeId> Arena::operands(NodeId id) noexcept {
+    const Node& consumer = node(id);
+    switch (consumer.op) {
+        case Op::Leaf:
+            return {};
+        case Op::Custom:
+            return custom_operands_.find(id)->second;
+        case Op::PowConstant:
+            return std::span(consumer.operands).first(1);
+        default:
+            return std::span(consumer.operands).first(consumer.operands[1] == no_node ? 1 : 2);
+    }
+}
+
+void Arena::keep_wrapper(NodeId id) {
+    Node& kept = node(id);
+    if (kept.has(Flag::KeepsWrapper)) {
+        return;
+    }
+    if (dropped_.capacity() < keepers_ + 1) {
+        dropped_.reserve(2 * keepers_ + 16);  // so that putting off a drop never allocates
+    }
+    ++keepers_;
+    kept.set(Flag::KeepsWrapper, true);
+    if (kept.count >= 2) {
+        host_->hold(wrapper(id));
+    }
+}
+
+void Arena::leave_operands_to_wrapper(NodeId id) noexcept {
+    Node& consumer = node(id);
+    if (consumer.has(Flag::OperandsByWrapper)) {
+        return;
+    }
+    consumer.set(Flag::OperandsByWrapper, true);
+    for (const NodeId operand : operands(id)) {
+        release(operand);
+    }
+}
+
+void Arena::after_last_consumer(NodeId id) noexcept {
+    if (node(id).count == 0) {
+        reclaim(id);
+    } else {
+        dropped_.push_back(wrapper(id));
+    }
+    drop_wrappers();
+}
+
+void Arena::reclaim(NodeId id) noexcept {
+    NodeId waiting = id;
+    node(id).count = static_cast<std::uint32_t>(no_node);
+    const auto release_operand = [&](NodeId operand) {
+        Node& released = node(operand);
+        if (--released.count == 0) {
+            released.count = static_cast<std::uint32_t>(waiting);
+            waiting = operand;
+        } else if (released.count == 1 && released.has(Flag::KeepsWrapper)) {
+            dropped_.push_back(wrapper(operand));
+        }
+    };
+    while (waiting != no_node) {
+        const NodeId dead_id = waiting;
+        const Node& dead = node(dead_id);
+        waiting = NodeId{dead.count};
+        if (!dead.has(Flag::OperandsByWrapper)) {
+            for (const NodeId operand : operands(dead_id)) {
+                release_operand(operand);
+            }
+        }
+        if (dead.op == Op::PowConstant) {
+            release_operand(dead.operands[1]);
+        }
+        give_back_slot(dead_id);
+    }
+}
+
+void Arena::give_back_slot(NodeId id) noexcept {
+    const Node& dead = node(id);
+    if (dead.op == Op::Custom) {
+        custom_operands_.erase(id);
+    }
+    if (dead.has(Flag::KeepsWrapper)) {
+        --keepers_;
+    }
+    Page& home = page(id);
+    const bool was_full = home.vacant == 0;
+    home.vacant |= Page::bit_of(id);
+    if (home.holds_leaves) {
+        if (was_full) {
+            open_leaf_pages_.append(home);
+        }
+        if (home.vacant == Page::all_slots && open_leaf_pages_.first() != open_leaf_pages_.last()) {
+            open_leaf_pages_.remove(home);
+            close_page(home);
+        }
+    } else if (home.vacant == Page::all_slots) {
+        if (&home == log_.last()) {
+            home.filled = 0;
+        } else {
+            log_.remove(home);
+            close_page(home);
+        }
+    }
+}
+
+void Arena::drop_wrappers() noexcept {
+    if (dropping_) {
+        return;
+    }
+    dropping_ = true;
+    while (!dropped_.empty()) {
+        const Wrapper wrapper = dropped_.back();
+        dropped_.pop_back();
+        host_->drop(wrapper);
+    }
+    dropping_ = false;
+}
+
+Page& Arena::open_page(bool for_leaves) {
+    if (free_pages_.empty()) {
+        if (free_numbers_.empty()) {
+            if (pages_.size() == most_pages) {
+                throw std::bad_alloc();
+            }
+            pages_.push_back(nullptr);
+            free_pages_.reserve(pages_.capacity());
+            free_numbers_.reserve(pages_.capacity());
+            free_numbers_.push_back(static_cast<std::uint32_t>(pages_.size() - 1));
+        }
+        const std::uint32_t number = free_numbers_.back();
+        pages_[number] = std::make_unique_for_overwrite<Page>();
+        pages_[number]->number = number;
+        free_numbers_.pop_back();
+        free_pages_.push_back(number);
+    }
+    Page& page = *pages_[free_pages_.back()];
+    free_pages_.pop_back();
+    page.marks = 0;
+    page.vacant = Page::all_slots;
+    page.filled = 0;
+    page.holds_leaves = for_leaves;
+    (for_leaves ? open_leaf_pages_ : log_).append(page);
+    return page;
+}
+
+void Arena::close_page(Page& page) noexcept {
+    const std::uint32_t number = page.number;
+    if (free_pages_.size() < most_free_pages) {
+        free_pages_.push_back(number);
+    } else {
+        pages_[number].reset();
+        free_numbers_.push_back(number);
+    }
+}
+
+ArenaCounters Arena::counters() const noexcept {
+    ArenaCounters counters;
+    std::vector<bool> is_free(pages_.size());
+    for (const std::uint32_t number : free_pages_) {
+        is_free[number] = true;
+    }
+    for (const auto& page : pages_) {
+        if (page == nullptr) {
+            continue;
+        }
+        counters.bytes += sizeof(Page);
+        if (is_free[page->number]) {
+            ++counters.free_pages;
+            continue;
+        }
+        ++counters.pages;
+        const std::uint64_t living = ~page->vacant;
+        (page->holds_leaves ? counters.leaves : counters.interior_nodes) +=
+            static_cast<std::size_t>(std::popcount(living));
+        for (std::uint64_t rest = living; rest != 0; rest &= rest - 1) {
+            counters.wrapped_nodes +=
+                page->wrappers[static_cast<std::size_t>(std::countr_zero(rest))] != nullptr;
+        }
+    }
+    for (const auto& [id, operands] : custom_operands_) {
+        counters.bytes += sizeof(std::pair<NodeId, std::vector<NodeId>>) +
+                          operands.capacity() * sizeof(NodeId);
+    }
+    return counters;
+}
+
+}  // namespace mgx

@@ -1,0 +1,20 @@
+// The one cold part of evaluating an operation: the message for an operand outside its domain.
+
+#include "core/forward.hpp"
+
+#include <array>
+#include <charconv>
+#include <string>
+
+#include "core/errors.hpp"
+
+namespace mgx {
+
+void throw_outside_domain(std::string_view method, double x) {
+    std::array<char, 32> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), x).ptr;
+    throw DomainError(std::string(method) + "() is not defined for data = " +
+                      std::string(digits.data(), end));
+}
+
+}  // namespace mgx

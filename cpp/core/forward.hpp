@@ -1,0 +1,57 @@
+#pragma once
+
+// Evaluating one operation: the `value` column of ops.def.
+
+#include <cmath>
+#include <string_view>
+
+#include "core/op.hpp"
+#include "core/scalar.hpp"
+
+namespace mgx {
+
+// 1 / (1 + exp(-x)), written so that exp is only taken of numbers that are not positive.
+[[nodiscard]] inline double logistic(double x) noexcept {
+    const double decay = std::exp(-std::fabs(x));
+    return (x < 0 ? decay : 1.0) / (1.0 + decay);
+}
+
+// Throws DomainError.
+[[noreturn]] void throw_outside_domain(std::string_view method, double x);
+
+// The result of a unary operation.
+[[nodiscard]] inline Scalar evaluate(Op op, Scalar operand) {
+    const double x = operand.value;
+    [[maybe_unused]] const bool integer = operand.is_integer;
+    switch (op) {
+#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, ...) \
+    case Op::Name:                                                                     \
+        if (!(domain)) {                                                               \
+            throw_outside_domain(#method, x);                                          \
+        }                                                                              \
+        return {value_, integer_value};
+#define MGX_BINARY(...)
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+        default:
+            return operand;
+    }
+}
+
+// The result of a binary operation.
+[[nodiscard]] inline Scalar evaluate(Op op, Scalar x, Scalar y) {
+    switch (op) {
+#define MGX_UNARY(...)
+#define MGX_BINARY(Name, method, label, value_, ...) \
+    case Op::Name:                                   \
+        return value_;
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+        default:
+            return x;
+    }
+}
+
+}  // namespace mgx

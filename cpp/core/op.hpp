@@ -1,0 +1,38 @@
+#pragma once
+
+// The kinds of node, and what is known of each: the table of ops.def as C++ types.
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace mgx {
+
+enum class Op : std::uint8_t {
+    Leaf,         // a number, with no operands
+    Custom,       // a node whose operands and derivative its user defines
+    PowConstant,  // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
+#define MGX_UNARY(Name, ...) Name,
+#define MGX_BINARY(Name, ...) Name,
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+};
+
+// A row of ops.def as tests and documentation see it.
+struct OpInfo {
+    std::string_view name;   // the Python method's, without underscores
+    std::string_view label;  // what `_op` shows
+    int arity;
+    double low, high;  // an interval on which the operation is smooth
+    std::string_view doc;
+};
+
+// Every row of ops.def, in its order.
+[[nodiscard]] std::span<const OpInfo> operations() noexcept;
+
+// What `_op` shows for a node of this kind: micrograd's label, empty for Leaf and Custom.
+// A PowConstant's label holds its exponent, which the caller adds.
+[[nodiscard]] std::string_view label(Op op) noexcept;
+
+}  // namespace mgx

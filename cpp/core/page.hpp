@@ -1,0 +1,66 @@
+#pragma once
+
+// A page: 64 nodes that are allocated together and returned together.
+
+#include <array>
+#include <cstdint>
+
+#include "core/node.hpp"
+#include "core/wrapper_host.hpp"
+
+namespace mgx {
+
+struct Page {
+    static constexpr std::uint32_t slots = 64;
+    static constexpr std::uint32_t slot_bits = 6;
+    static constexpr std::uint64_t all_slots = ~std::uint64_t{0};
+
+    std::uint64_t marks;   // slots that a running backward sweep has still to visit
+    std::uint64_t vacant;  // slots that hold no living node
+    std::uint32_t number;  // place in the page table
+    std::uint32_t filled;  // slots handed out since the page was last empty (interior pages)
+    bool holds_leaves;
+    // Neighbours in the list that the page is in: the log, or the leaf pages with a vacant slot.
+    Page* previous;
+    Page* next;
+    std::array<Node, slots> nodes;
+    std::array<Wrapper, slots> wrappers;
+
+    [[nodiscard]] static constexpr std::uint32_t number_of(NodeId id) noexcept {
+        return static_cast<std::uint32_t>(id) >> slot_bits;
+    }
+    [[nodiscard]] static constexpr std::uint32_t slot_of(NodeId id) noexcept {
+        return static_cast<std::uint32_t>(id) & (slots - 1);
+    }
+    [[nodiscard]] static constexpr std::uint64_t bit_of(NodeId id) noexcept {
+        return std::uint64_t{1} << slot_of(id);
+    }
+    [[nodiscard]] constexpr NodeId id_of(std::uint32_t slot) const noexcept {
+        return NodeId{number << slot_bits | slot};
+    }
+};
+
+// A doubly linked list of pages, in which the pages themselves are the links.
+class PageList {
+public:
+    [[nodiscard]] Page* first() const noexcept { return first_; }
+    [[nodiscard]] Page* last() const noexcept { return last_; }
+
+    void append(Page& page) noexcept {
+        page.previous = last_;
+        page.next = nullptr;
+        (last_ != nullptr ? last_->next : first_) = &page;
+        last_ = &page;
+    }
+
+    void remove(Page& page) noexcept {
+        (page.previous != nullptr ? page.previous->next : first_) = page.next;
+        (page.next != nullptr ? page.next->previous : last_) = page.previous;
+    }
+
+private:
+    Page* first_ = nullptr;
+    Page* last_ = nullptr;
+};
+
+}  // namespace mgx

@@ -1,0 +1,50 @@
+#pragma once
+
+// The numbers a Value holds: Python's int and float.
+//
+// Every number is stored as a double. A flag remembers that Python would hold an int there, so that
+// `Value(2) * 3` shows 6 and not 6.0. The flag is only ever set for whole numbers up to 2**53,
+// which a double holds exactly; a result beyond that is a float.
+
+#include <cmath>
+
+#include "core/errors.hpp"
+
+namespace mgx {
+
+struct Scalar {
+    double value = 0.0;
+    bool is_integer = false;
+
+    static constexpr double largest_integer = 9007199254740992.0;  // 2**53
+
+    [[nodiscard]] static constexpr Scalar real(double value) noexcept { return {value, false}; }
+
+    // The int `value` where it is one that a double holds exactly, else the nearest float.
+    // Adding zero turns -0.0, which no int can be, into 0.0.
+    [[nodiscard]] static constexpr Scalar integer(double value) noexcept {
+        return {value + 0.0, value >= -largest_integer && value <= largest_integer};
+    }
+};
+
+[[nodiscard]] inline Scalar operator+(Scalar x, Scalar y) noexcept {
+    const double sum = x.value + y.value;
+    return x.is_integer && y.is_integer ? Scalar::integer(sum) : Scalar::real(sum);
+}
+
+[[nodiscard]] inline Scalar operator*(Scalar x, Scalar y) noexcept {
+    const double product = x.value * y.value;
+    return x.is_integer && y.is_integer ? Scalar::integer(product) : Scalar::real(product);
+}
+
+// Python's `x ** y`, errors included, except that a negative base with a fractional exponent is
+// an error where Python would go over to complex numbers.
+[[nodiscard]] Scalar pow(Scalar x, Scalar y);
+
+// d(x ** y)/dx = y * x ** (y - 1), which is 0 for y = 0 whatever x is.
+[[nodiscard]] Scalar pow_derivative_by_base(Scalar x, Scalar y);
+
+// d(x ** y)/dy = x ** y * log(x); 0 at x = 0, where it is the limit from above; NaN for x < 0.
+[[nodiscard]] Scalar pow_derivative_by_exponent(Scalar x, Scalar y);
+
+}  // namespace mgx

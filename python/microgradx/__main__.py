@@ -1,0 +1,118 @@
+"""The command line: ``python -m microgradx``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+
+from . import __version__
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = _parser().parse_args(arguments)
+    exit_code: int = options.execute(options)
+    return exit_code
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    return run_demo(options.steps, options.output, options.seed)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .compat import run_script
+
+    try:
+        open(options.script, "rb").close()
+    except OSError as error:
+        print(f"run: cannot read {options.script!r}: {error.strerror}", file=sys.stderr)
+        return USAGE_ERROR
+    run_script(options.script, options.arguments)
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    command = importlib.import_module("microgradx.benchmarks.command")
+    exit_code: int = command.main(options.quick, options.style)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m microgradx",
+        description="micrograd on a C++ graph arena: the same Value and nn, faster.",
+    )
+    parser.add_argument("--version", action="version", version=f"microgradx {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+
+    demo = commands.add_parser(
+        "demo",
+        help="train a small network on two moons and draw its decision boundary",
+        description="Train MLP(2, [16, 16, 1]) on two moons as micrograd's demo does, and draw "
+        "the decision boundary: a picture with matplotlib, text without it.",
+    )
+    demo.add_argument(
+        "--steps",
+        type=_integer(1, math.inf),
+        default=100,
+        help="gradient steps (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--output",
+        default="moons.png",
+        metavar="FILE",
+        help="where the picture goes; the suffix says its format (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--seed",
+        type=_integer(0, 2**32 - 1),
+        default=1337,
+        help="of the points and the first weights (default: %(default)s)",
+    )
+    demo.set_defaults(execute=_demo)
+
+    run = commands.add_parser(
+        "run",
+        help="run a script that imports micrograd, with microgradx in its place",
+        description="Run a script as Python would, with microgradx standing in for micrograd.",
+    )
+    run.add_argument("script", help="a Python file")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script is given")
+    run.set_defaults(execute=_run)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure the engine against micrograd",
+        description="Measure microgradx and micrograd side by side and print the ratios. "
+        'Needs pip install "microgradx[bench]"; takes about two minutes.',
+    )
+    bench.add_argument(
+        "--quick", action="store_true", help="small and once: shows that it runs, measures nothing"
+    )
+    style = bench.add_mutually_exclusive_group()
+    for name, text in (("markdown", "print a Markdown table"), ("json", "print all as JSON")):
+        style.add_argument(f"--{name}", action="store_const", dest="style", const=name, help=text)
+    bench.set_defaults(execute=_bench, style="text")
+    return parser
+
+
+def _integer(low: int, high: float) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            bound = f"less than {low}" if number < low else f"more than {high}"
+            raise argparse.ArgumentTypeError(f"{number} is {bound}")
+        return number
+
+    return integer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Neural networks of :class:`~microgradx.engine.Value`: neurons, layers, multi-layer perceptrons."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from microgradx._core import weighted_sum
+from microgradx.engine import Value
+
+__all__ = ["MLP", "Layer", "Module", "Neuron"]
+
+Activation: TypeAlias = str | Callable[[Value], Value]
+
+_ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
+    "relu": lambda value: value.relu(),
+    "tanh": lambda value: value.tanh(),
+    "sigmoid": lambda value: value.sigmoid(),
+    "linear": lambda value: value,
+}
+_NAMES = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
+
+
+class Module:
+    """Anything with parameters."""
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0."""
+        for p in self.parameters():
+            p.grad = 0
+
+    def parameters(self) -> list[Value]:
+        """List the parameters, always in the same order."""
+        return []
+
+
+class Neuron(Module):
+    """A weighted sum of its inputs plus a bias, and an activation function of that.
+
+    Parameters
+    ----------
+    nin : int
+        The number of inputs.
+    nonlin : bool, default True
+        Whether the activation function is applied at all.
+    activation : {'relu', 'tanh', 'sigmoid', 'linear'} or callable, default 'relu'
+        The activation function; a callable takes the sum, a Value, and returns a Value.
+
+    Attributes
+    ----------
+    w : list of Value
+        The weights, drawn uniformly from [-1, 1) with Python's ``random``.
+    b : Value
+        The bias, 0 at first.
+    nonlin : bool
+        As given.
+    activation : str or callable
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If `activation` is a string that names none.
+    TypeError
+        If `activation` is neither a string nor callable.
+    """
+
+    def __init__(self, nin: int, nonlin: bool = True, activation: Activation = "relu") -> None:
+        if isinstance(activation, str):
+            if activation not in _ACTIVATIONS:
+                known = ", ".join(map(repr, _ACTIVATIONS))
+                raise ValueError(
+                    f"activation must be one of {known} or a callable, not {activation!r}"
+                )
+        elif not callable(activation):
+            raise TypeError(
+                f"activation must be a string or a callable, not {type(activation).__name__}"
+            )
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b = Value(0)
+        self.nonlin = nonlin
+        self.activation = activation
+
+    def __call__(self, x: Iterable[Value | float]) -> Value:
+        """Compute the neuron's output.
+
+        Parameters
+        ----------
+        x : iterable of Value or number
+            As many inputs as the neuron has weights.
+
+        Returns
+        -------
+        Value
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is not the number of weights.
+        """
+        act = weighted_sum(self.w, x, self.b)
+        if not self.nonlin:
+            return act
+        if self.activation == "relu":
+            return act.relu()
+        if isinstance(self.activation, str):
+            return _ACTIVATIONS[self.activation](act)
+        return self.activation(act)
+
+    def parameters(self) -> list[Value]:
+        """List the weights, then the bias."""
+        return [*self.w, self.b]
+
+    def __repr__(self) -> str:
+        """Tell the activation function and the number of inputs, as ``ReLUNeuron(2)``."""
+        name = self.activation if self.nonlin else "linear"
+        if not isinstance(name, str):
+            name = getattr(name, "__name__", type(name).__name__)
+        return f"{_NAMES.get(name, name)}Neuron({len(self.w)})"
+
+
+class Layer(Module):
+    """Neurons side by side, all with the same inputs.
+
+    Parameters
+    ----------
+    nin : int
+        The number of inputs.
+    nout : int
+        The number of neurons.
+    **kwargs
+        For each :class:`Neuron`.
+
+    Attributes
+    ----------
+    neurons : list of Neuron
+    """
+
+    def __init__(self, nin: int, nout: int, **kwargs: bool | Activation) -> None:
+        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
+
+    def __call__(self, x: Value | Iterable[Value | float]) -> Value | list[Value]:
+        """Compute the outputs of all neurons.
+
+        Parameters
+        ----------
+        x : Value or iterable of Value or number
+            The inputs; a Value alone is the one input of a layer with one.
+
+        Returns
+        -------
+        list of Value, or Value
+            One output for each neuron; the output itself, not a list, if there is but one neuron.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is not that which the layer was made for.
+        """
+        inputs = [x] if isinstance(x, Value) else list(x)
+        out = [n(inputs) for n in self.neurons]
+        return out[0] if len(out) == 1 else out
+
+    def parameters(self) -> list[Value]:
+        """List the parameters of each neuron in turn."""
+        return [p for n in self.neurons for p in n.parameters()]
+
+    def __repr__(self) -> str:
+        """List the neurons."""
+        return f"Layer of [{', '.join(str(n) for n in self.neurons)}]"
+
+
+class MLP(Module):
+    """A multi-layer perceptron: layers one after another, the last one without activation function.
+
+    Parameters
+    ----------
+    nin : int
+        The number of inputs.
+    nouts : sequence of int
+        The number of neurons of each layer.
+    activation : {'relu', 'tanh', 'sigmoid', 'linear'} or callable, default 'relu'
+        The activation function of all layers but the last.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    """
+
+    def __init__(self, nin: int, nouts: Iterable[int], activation: Activation = "relu") -> None:
+        sizes = [nin, *nouts]
+        last = len(sizes) - 2
+        self.layers = [
+            Layer(sizes[i], sizes[i + 1], nonlin=i != last, activation=activation)
+            for i in range(last + 1)
+        ]
+
+    def __call__(self, x: Value | Iterable[Value | float]) -> Value | list[Value]:
+        """Compute the outputs of the last layer.
+
+        Parameters
+        ----------
+        x : Value or iterable of Value or number
+            The inputs of the first layer.
+
+        Returns
+        -------
+        list of Value, or Value
+            As the last :class:`Layer` returns them.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is not that which the network was made for.
+        """
+        out: Value | Iterable[Value | float] = x
+        for layer in self.layers:
+            out = layer(out)
+        return out  # type: ignore[return-value]
+
+    def parameters(self) -> list[Value]:
+        """List the parameters of each layer in turn."""
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    def __repr__(self) -> str:
+        """List the layers."""
+        return f"MLP of [{', '.join(str(layer) for layer in self.layers)}]"
