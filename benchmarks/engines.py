@@ -24,6 +24,11 @@ class Engine:
         """The package's scalar class."""
         return importlib.import_module(f"{self.name}.engine").Value
 
+    @property
+    def MLP(self) -> Any:
+        """The package's multilayer perceptron."""
+        return importlib.import_module(f"{self.name}.nn").MLP
+
     def load(self, program: str) -> ModuleType:
         """Execute a program of ``examples/`` with this engine behind the name ``micrograd``."""
         stand_ins = {
@@ -33,7 +38,8 @@ class Engine:
         spec = importlib.util.spec_from_file_location(
             f"{Path(program).stem}_on_{self.name}", EXAMPLES / program
         )
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         displaced = {name: sys.modules.get(name) for name in stand_ins}
         sys.modules.update(stand_ins)

@@ -7,8 +7,9 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
+
+from microgradx.demo import two_moons
 
 from .engines import Engine
 
@@ -38,13 +39,24 @@ def readme_expression(engine: Engine) -> Callable[[], object]:
 
 def moons_step(engine: Engine) -> Callable[[], object]:
     """Return a step of micrograd's demo: forward, zero_grad, backward, update."""
-    from microgradx.demo import two_moons
-
-    program: Any = engine.load("moons.py")
+    Value = engine.Value
     points, labels = two_moons(samples=100, noise=0.1, random_state=1337)
+    labels = labels * 2 - 1
     random.seed(1337)
-    model = program.MLP(2, [16, 16, 1])
-    return partial(next, program.train(model, points, labels * 2 - 1, steps=sys.maxsize))
+    model = engine.MLP(2, [16, 16, 1])
+
+    def step() -> None:
+        inputs = [list(map(Value, row)) for row in points]
+        scores = list(map(model, inputs))
+        losses = [(1 + -yi * score).relu() for yi, score in zip(labels, scores, strict=True)]
+        data_loss = sum(losses) * (1.0 / len(losses))
+        loss = data_loss + 1e-4 * sum(p * p for p in model.parameters())
+        model.zero_grad()
+        loss.backward()
+        for p in model.parameters():
+            p.data -= 0.1 * p.grad
+
+    return step
 
 
 def gpt_step(engine: Engine) -> Callable[[], object]:

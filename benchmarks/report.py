@@ -18,15 +18,15 @@ from .operations import FLOAT, STATEMENTS
 
 METHOD = """\
 Both engines compute in float64, on one thread of one process, and take turns. Shown are medians
-of {rounds} rounds and the ratio of the medians. GC is Python's cyclic garbage collector, as it
-comes or off; what one measurement leaves behind is collected before the next, outside the timed
-region. Inside it:
+(rounds: {rounds}) and the ratio of the medians. GC is Python's cyclic garbage collector, as it
+comes, after an untimed run of the same, or off; what one measurement leaves behind is collected
+before the next, outside the timed region. Inside it:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
-  moons step         examples/moons.py: forward, zero_grad, backward, update
+  moons step         a step of micrograd's demo: forward, zero_grad, backward, update
   GPT step           examples/gpt.py: forward, backward, Adam, for a name of 8 positions
-  deep chain         forward, backward, and the drop of the last reference, when microgradx
+  chain              forward, backward, and the drop of the last reference, when microgradx
                      releases the nodes; micrograd leaves them to the collector
   import             a fresh process that has NumPy already imports the engine and nn
 
@@ -165,4 +165,6 @@ def _with_unit(value: float, unit: str) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    """Return the number with three digits, or all those before the point."""
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{decimals}f}"

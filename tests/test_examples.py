@@ -27,7 +27,6 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-
 @pytest.fixture(autouse=True)
 def collect_afterwards() -> Iterator[None]:
     """Spare micrograd the collector, which takes most of its time, until the test is over."""

@@ -121,7 +121,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     }
     return guarded(-1, [&] {
         keep(value);
-        arena.node(value->node).set(Flag::HasCallback, assigned != nullptr);
+        arena.node(value->node).set(Flags::HasCallback, assigned != nullptr);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);
         return 0;

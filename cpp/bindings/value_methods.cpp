@@ -11,7 +11,7 @@ namespace {
 
 template <Op op>
 PyObject* unary_method(PyObject* object, PyObject* /*unused*/) noexcept {
-    return apply(op, object);
+    return apply<op>(object);
 }
 
 PyObject* run_backward(PyObject* object, PyObject* /*unused*/) noexcept {

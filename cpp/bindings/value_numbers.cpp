@@ -92,17 +92,18 @@ PyObject* unusable(const char* function, const Operand& left, const Operand& rig
     return Py_NewRef(Py_NotImplemented);
 }
 
-PyObject* binary(Op op, Operand& left, Operand& right) noexcept {
+template <Op op>
+PyObject* binary(Operand& left, Operand& right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
         const bool watched = left.watched() || right.watched();
         const NodeId left_id = left.id();
-        return wrap_result(arena.binary(op, left_id, right.id()), watched);
+        return wrap_result(arena.binary<op>(left_id, right.id()), watched);
     });
 }
 
 [[nodiscard]] Reference negated(NodeId operand) {
     const Reference minus_one(arena, arena.leaf(Scalar::integer(-1.0)));
-    return {arena, arena.binary(Op::Mul, operand, minus_one.id())};
+    return {arena, arena.binary<Op::Mul>(operand, minus_one.id())};
 }
 
 // For two plain Values, which most operations are between: neither needs to be looked at again.
@@ -111,12 +112,13 @@ PyObject* binary(Op op, Operand& left, Operand& right) noexcept {
            as_value(right)->node != no_node;
 }
 
-PyObject* binary_of_exact(Op op, PyObject* left, PyObject* right) noexcept {
+template <Op op>
+PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
         const NodeId x = as_value(left)->node;
         const NodeId y = as_value(right)->node;
         const bool watched = is_watched(arena.node(x)) || is_watched(arena.node(y));
-        return wrap_result(arena.binary(op, x, y), watched);
+        return wrap_result(arena.binary<op>(x, y), watched);
     });
 }
 
@@ -130,19 +132,9 @@ PyObject* wrap_result(NodeId owned, bool watched) noexcept {
     return result;
 }
 
-PyObject* apply(Op op, PyObject* operand) noexcept {
-    if (!has_node(as_value(operand))) {
-        return nullptr;
-    }
-    return guarded<PyObject*>(nullptr, [&] {
-        const NodeId id = as_value(operand)->node;
-        return wrap_result(arena.unary(op, id), is_watched(arena.node(id)));
-    });
-}
-
 PyObject* value_add(PyObject* left, PyObject* right) noexcept {
     if (both_exact(left, right)) {
-        return binary_of_exact(Op::Add, left, right);
+        return binary_of_exact<Op::Add>(left, right);
     }
     Operand x(left);
     Operand y(right);
@@ -150,15 +142,15 @@ PyObject* value_add(PyObject* left, PyObject* right) noexcept {
         return unusable("add", x, y, left, right);
     }
     if (!x.is_number()) {
-        return binary(Op::Add, x, y);
+        return binary<Op::Add>(x, y);
     }
-    return Py_TYPE(right)->tp_as_number->nb_add == value_add ? binary(Op::Add, y, x)
+    return Py_TYPE(right)->tp_as_number->nb_add == value_add ? binary<Op::Add>(y, x)
                                                             : PyNumber_Add(right, left);
 }
 
 PyObject* value_multiply(PyObject* left, PyObject* right) noexcept {
     if (both_exact(left, right)) {
-        return binary_of_exact(Op::Mul, left, right);
+        return binary_of_exact<Op::Mul>(left, right);
     }
     Operand x(left);
     Operand y(right);
@@ -166,10 +158,10 @@ PyObject* value_multiply(PyObject* left, PyObject* right) noexcept {
         return unusable("multiply", x, y, left, right);
     }
     if (!x.is_number()) {
-        return binary(Op::Mul, x, y);
+        return binary<Op::Mul>(x, y);
     }
     return Py_TYPE(right)->tp_as_number->nb_multiply == value_multiply
-               ? binary(Op::Mul, y, x)
+               ? binary<Op::Mul>(y, x)
                : PyNumber_Multiply(right, left);
 }
 
@@ -184,7 +176,7 @@ PyObject* value_power(PyObject* base, PyObject* exponent, PyObject* modulus) noe
         return unusable("power", x, y, base, exponent);
     }
     if (!y.is_number()) {
-        return binary(Op::Pow, x, y);
+        return binary<Op::Pow>(x, y);
     }
     return guarded<PyObject*>(nullptr, [&] {
         return wrap_result(arena.power(x.id(), y.number()), x.watched());
@@ -214,12 +206,12 @@ PyObject* value_subtract(PyObject* left, PyObject* right) noexcept {
     if (x.has_native_operators() && y.has_native_operators() && !x.watched() && !y.watched()) {
         if (y.is_number()) {
             y.negate();
-            return binary(Op::Add, x, y);
+            return binary<Op::Add>(x, y);
         }
         return guarded<PyObject*>(nullptr, [&] {
             const Reference minus_y = negated(y.id());
-            return wrap(x.is_number() ? arena.binary(Op::Add, minus_y.id(), x.id())
-                                      : arena.binary(Op::Add, x.id(), minus_y.id()));
+            return wrap(x.is_number() ? arena.binary<Op::Add>(minus_y.id(), x.id())
+                                      : arena.binary<Op::Add>(x.id(), minus_y.id()));
         });
     }
     PyObject* minus_right = PyNumber_Negative(right);
@@ -239,11 +231,11 @@ PyObject* value_divide(PyObject* left, PyObject* right) noexcept {
             const Scalar minus_one = Scalar::integer(-1.0);
             if (y.is_number()) {
                 const Reference inverse(arena, arena.leaf(pow(y.number(), minus_one)));
-                return wrap(arena.binary(Op::Mul, x.id(), inverse.id()));
+                return wrap(arena.binary<Op::Mul>(x.id(), inverse.id()));
             }
             const Reference inverse(arena, arena.power(y.id(), minus_one));
-            return wrap(x.is_number() ? arena.binary(Op::Mul, inverse.id(), x.id())
-                                      : arena.binary(Op::Mul, x.id(), inverse.id()));
+            return wrap(x.is_number() ? arena.binary<Op::Mul>(inverse.id(), x.id())
+                                      : arena.binary<Op::Mul>(x.id(), inverse.id()));
         });
     }
     PyObject* minus_one = PyLong_FromLong(-1);
@@ -254,7 +246,7 @@ PyObject* value_divide(PyObject* left, PyObject* right) noexcept {
     return result;
 }
 
-PyObject* value_absolute(PyObject* operand) noexcept { return apply(Op::Abs, operand); }
+PyObject* value_absolute(PyObject* operand) noexcept { return apply<Op::Abs>(operand); }
 
 PyObject* value_float(PyObject* operand) noexcept {
     const ValueObject* value = as_value(operand);

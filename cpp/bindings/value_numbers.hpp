@@ -23,10 +23,19 @@ PyObject* value_float(PyObject* operand) noexcept;
            numbers->nb_power == value_power && numbers->nb_negative == value_negative;
 }
 
-// The Value of a unary operation on the Value `operand`.
-[[nodiscard]] PyObject* apply(Op op, PyObject* operand) noexcept;
-
 // The wrapper of a new node, given one count of it; `watched` if an operand of it is.
 [[nodiscard]] PyObject* wrap_result(NodeId owned, bool watched) noexcept;
+
+// The result of a unary operation on the Value `operand`.
+template <Op op>
+[[nodiscard]] PyObject* apply(PyObject* operand) noexcept {
+    if (!has_node(as_value(operand))) {
+        return nullptr;
+    }
+    return guarded<PyObject*>(nullptr, [&] {
+        const NodeId id = as_value(operand)->node;
+        return wrap_result(arena.unary<op>(id), is_watched(arena.node(id)));
+    });
+}
 
 }  // namespace mgx

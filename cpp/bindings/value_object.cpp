@@ -222,7 +222,7 @@ int value_clear(PyObject* object) noexcept {
     // The operands stay: while the node lives, its operands must.
     ValueObject* value = as_value(object);
     if (value->node != no_node) {
-        arena.node(value->node).set(Flag::HasCallback, false);
+        arena.node(value->node).set(Flags::HasCallback, false);
     }
     Py_CLEAR(value->attributes);
     Py_CLEAR(value->callback);

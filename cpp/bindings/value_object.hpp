@@ -65,7 +65,7 @@ void keep(ValueObject* value);
 // Whether consumers of the node should hold their operands by wrappers: a callback's closure may
 // refer to any of them, and the garbage collector must see the whole cycle to collect it at once.
 [[nodiscard]] inline bool is_watched(const Node& node) noexcept {
-    return node.has(Flag::HasCallback) || node.has(Flag::OperandsByWrapper);
+    return node.has(Flags::HasCallback | Flags::OperandsByWrapper);
 }
 
 // The slots that have to do with the life of a Value.

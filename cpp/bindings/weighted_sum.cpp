@@ -58,10 +58,8 @@ PyObject* sum_in_arena(PyObject* weights, PyObject* inputs, Py_ssize_t terms, Py
             PyErr_Clear();
             return nullptr;
         }
-        const Reference w(arena, weight.acquire());
-        const Reference x(arena, input.acquire());
-        const Reference product(arena, arena.binary(Op::Mul, w.id(), x.id()));
-        sum.reset(arena.binary(Op::Add, sum.id(), product.id()));
+        const NodeId product = arena.binary_taking<Op::Mul>(weight.acquire(), input.acquire());
+        sum.replace(arena.binary_taking<Op::Add>(sum.id(), product));
     }
     const NodeId result = sum.id();
     return arena.wrapper(result) != nullptr ? wrapper_of(result) : wrap(sum.take());

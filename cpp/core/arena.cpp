@@ -40,8 +40,11 @@ constexpr std::size_t most_pages = std::size_t{1} << (32 - Page::slot_bits);
 
 NodeId Arena::power(NodeId x, Scalar exponent) {
     const Scalar data = pow(node(x).data(), exponent);
-    const Reference hidden(*this, leaf(exponent));
-    return interior(Op::PowConstant, data, {x, hidden.id()});
+    Reference hidden(*this, leaf(exponent));
+    const NodeId result = interior(Op::PowConstant, data, {x, hidden.id()});
+    static_cast<void>(hidden.take());
+    retain(x);
+    return result;
 }
 
 NodeId Arena::custom(Scalar data, std::span<const NodeId> operands) {
@@ -50,7 +53,7 @@ NodeId Arena::custom(Scalar data, std::span<const NodeId> operands) {
     try {
         custom_operands_.emplace(id, std::move(list));
     } catch (...) {
-        give_back_slot(id);
+        vacate(page(id), Page::bit_of(id));
         throw;
     }
     for (const NodeId operand : operands) {
@@ -75,14 +78,14 @@ std::span<const NodeId> Arena::operands(NodeId id) noexcept {
 
 void Arena::keep_wrapper(NodeId id) {
     Node& kept = node(id);
-    if (kept.has(Flag::KeepsWrapper)) {
+    if (kept.has(Flags::KeepsWrapper)) {
         return;
     }
     if (dropped_.capacity() < keepers_ + 1) {
         dropped_.reserve(2 * keepers_ + 16);  // so that putting off a drop never allocates
     }
     ++keepers_;
-    kept.set(Flag::KeepsWrapper, true);
+    kept.set(Flags::KeepsWrapper, true);
     if (kept.count >= 2) {
         host_->hold(wrapper(id));
     }
@@ -90,10 +93,10 @@ void Arena::keep_wrapper(NodeId id) {
 
 void Arena::leave_operands_to_wrapper(NodeId id) noexcept {
     Node& consumer = node(id);
-    if (consumer.has(Flag::OperandsByWrapper)) {
+    if (consumer.has(Flags::OperandsByWrapper)) {
         return;
     }
-    consumer.set(Flag::OperandsByWrapper, true);
+    consumer.set(Flags::OperandsByWrapper, true);
     for (const NodeId operand : operands(id)) {
         release(operand);
     }
@@ -109,59 +112,67 @@ void Arena::after_last_consumer(NodeId id) noexcept {
 }
 
 void Arena::reclaim(NodeId id) noexcept {
-    NodeId waiting = id;
     node(id).count = static_cast<std::uint32_t>(no_node);
+    NodeId waiting = id;
     const auto release_operand = [&](NodeId operand) {
         Node& released = node(operand);
         if (--released.count == 0) {
             released.count = static_cast<std::uint32_t>(waiting);
             waiting = operand;
-        } else if (released.count == 1 && released.has(Flag::KeepsWrapper)) {
+        } else if (released.count == 1 && released.has(Flags::KeepsWrapper)) {
             dropped_.push_back(wrapper(operand));
         }
     };
     while (waiting != no_node) {
         const NodeId dead_id = waiting;
-        const Node& dead = node(dead_id);
+        Page& home = page(dead_id);
+        const Node& dead = home.nodes[Page::slot_of(dead_id)];
         waiting = NodeId{dead.count};
-        if (!dead.has(Flag::OperandsByWrapper)) {
-            for (const NodeId operand : operands(dead_id)) {
-                release_operand(operand);
+        keepers_ -= dead.has(Flags::KeepsWrapper);
+        if (dead.op == Op::Custom) {
+            const auto found = custom_operands_.find(dead_id);
+            if (!dead.has(Flags::OperandsByWrapper)) {
+                for (const NodeId operand : found->second) {
+                    release_operand(operand);
+                }
             }
-        }
-        if (dead.op == Op::PowConstant) {
+            custom_operands_.erase(found);
+        } else if (!dead.has(Flags::OperandsByWrapper)) {
+            for (const NodeId operand : dead.operands) {
+                if (operand != no_node) {
+                    release_operand(operand);
+                }
+            }
+        } else if (dead.op == Op::PowConstant) {
             release_operand(dead.operands[1]);
         }
-        give_back_slot(dead_id);
+        vacate(home, Page::bit_of(dead_id));
     }
 }
 
-void Arena::give_back_slot(NodeId id) noexcept {
-    const Node& dead = node(id);
-    if (dead.op == Op::Custom) {
-        custom_operands_.erase(id);
+void Arena::vacate(Page& page, std::uint64_t bit) noexcept {
+    const bool was_full = page.vacant == 0;
+    page.vacant |= bit;
+    if (was_full || page.vacant == Page::all_slots) {
+        fullness_changed(page, was_full);
     }
-    if (dead.has(Flag::KeepsWrapper)) {
-        --keepers_;
-    }
-    Page& home = page(id);
-    const bool was_full = home.vacant == 0;
-    home.vacant |= Page::bit_of(id);
-    if (home.holds_leaves) {
+}
+
+void Arena::fullness_changed(Page& page, bool was_full) noexcept {
+    const bool is_empty = page.vacant == Page::all_slots;
+    if (page.holds_leaves) {
         if (was_full) {
-            open_leaf_pages_.append(home);
+            open_leaf_pages_.append(page);
         }
-        if (home.vacant == Page::all_slots && open_leaf_pages_.first() != open_leaf_pages_.last()) {
-            open_leaf_pages_.remove(home);
-            close_page(home);
+        if (is_empty && open_leaf_pages_.first() != open_leaf_pages_.last()) {
+            open_leaf_pages_.remove(page);
+            close_page(page);
         }
-    } else if (home.vacant == Page::all_slots) {
-        if (&home == log_.last()) {
-            home.filled = 0;
-        } else {
-            log_.remove(home);
-            close_page(home);
-        }
+    } else if (is_empty && &page == log_.last()) {
+        page.filled = 0;
+    } else if (is_empty) {
+        log_.remove(page);
+        close_page(page);
     }
 }
 
@@ -190,7 +201,7 @@ Page& Arena::open_page(bool for_leaves) {
             free_numbers_.push_back(static_cast<std::uint32_t>(pages_.size() - 1));
         }
         const std::uint32_t number = free_numbers_.back();
-        pages_[number] = std::make_unique_for_overwrite<Page>();
+        pages_[number] = std::make_unique<Page>();
         pages_[number]->number = number;
         free_numbers_.pop_back();
         free_pages_.push_back(number);

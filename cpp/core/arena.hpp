@@ -37,17 +37,36 @@ public:
 
     // Every function that creates a node returns it with a count of one, which the caller owns.
     [[nodiscard]] NodeId leaf(Scalar data) {
-        const NodeId id = take_leaf_slot();
-        initialise(id, Op::Leaf, data, {no_node, no_node});
-        return id;
+        Page* open = open_leaf_pages_.last();
+        if (open == nullptr) {
+            open = &open_page(true);
+        }
+        const auto slot = static_cast<std::uint32_t>(std::countr_zero(open->vacant));
+        if (std::has_single_bit(open->vacant)) {
+            open_leaf_pages_.remove(*open);
+        }
+        return fill(*open, slot, Op::Leaf, data, {no_node, no_node});
     }
 
-    [[nodiscard]] NodeId unary(Op op, NodeId x) {
-        return interior(op, evaluate(op, node(x).data()), {x, no_node});
+    template <Op op>
+    [[nodiscard]] NodeId unary(NodeId x) {
+        const NodeId result = interior(op, evaluate<op>(node(x).data()), {x, no_node});
+        retain(x);
+        return result;
     }
 
-    [[nodiscard]] NodeId binary(Op op, NodeId x, NodeId y) {
-        return interior(op, evaluate(op, node(x).data(), node(y).data()), {x, y});
+    template <Op op>
+    [[nodiscard]] NodeId binary(NodeId x, NodeId y) {
+        const NodeId result = binary_taking<op>(x, y);
+        retain(x);
+        retain(y);
+        return result;
+    }
+
+    // As `binary`, but the new node takes over the caller's counts of the operands.
+    template <Op op>
+    [[nodiscard]] NodeId binary_taking(NodeId x, NodeId y) {
+        return interior(op, evaluate<op>(node(x).data(), node(y).data()), {x, y});
     }
 
     [[nodiscard]] NodeId power(NodeId x, Scalar exponent);
@@ -69,14 +88,14 @@ public:
     // Counting references.
     void retain(NodeId id) noexcept {
         Node& referred = node(id);
-        if (++referred.count == 2 && referred.has(Flag::KeepsWrapper)) {
+        if (++referred.count == 2 && referred.has(Flags::KeepsWrapper)) {
             host_->hold(wrapper(id));
         }
     }
     void release(NodeId id) noexcept {
         Node& released = node(id);
         --released.count;
-        if (released.count == 0 || (released.count == 1 && released.has(Flag::KeepsWrapper))) {
+        if (released.count == 0 || (released.count == 1 && released.has(Flags::KeepsWrapper))) {
             after_last_consumer(id);
         }
     }
@@ -99,49 +118,26 @@ public:
 private:
     friend class Sweep;
 
+    // A node that takes over a count of each of its operands.
     [[nodiscard]] NodeId interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
-        const NodeId id = take_interior_slot();
-        initialise(id, op, data, operands);
-        for (const NodeId operand : operands) {
-            if (operand != no_node) {
-                retain(operand);
-            }
-        }
-        return id;
-    }
-
-    void initialise(NodeId id, Op op, Scalar data, std::array<NodeId, 2> operands) noexcept {
-        Page& home = page(id);
-        const std::uint32_t slot = Page::slot_of(id);
-        home.vacant &= ~Page::bit_of(id);
-        home.wrappers[slot] = nullptr;
-        home.nodes[slot] = {data.value,
-                            0.0,
-                            operands,
-                            1,
-                            op,
-                            static_cast<std::uint8_t>(
-                                static_cast<int>(Flag::IntegerGrad) |
-                                (data.is_integer ? static_cast<int>(Flag::IntegerData) : 0))};
-    }
-
-    [[nodiscard]] NodeId take_interior_slot() {
         Page* last = log_.last();
         if (last == nullptr || last->filled == Page::slots) {
             last = &open_page(false);
         }
-        return last->id_of(last->filled++);
+        return fill(*last, last->filled++, op, data, operands);
     }
-    [[nodiscard]] NodeId take_leaf_slot() {
-        Page* open = open_leaf_pages_.last();
-        if (open == nullptr) {
-            open = &open_page(true);
-        }
-        const auto slot = static_cast<std::uint32_t>(std::countr_zero(open->vacant));
-        if (std::has_single_bit(open->vacant)) {
-            open_leaf_pages_.remove(*open);
-        }
-        return open->id_of(slot);
+
+    NodeId fill(Page& page, std::uint32_t slot, Op op, Scalar data,
+                std::array<NodeId, 2> operands) noexcept {
+        page.vacant &= ~(std::uint64_t{1} << slot);
+        Node& node = page.nodes[slot];
+        node.data_value = data.value;
+        node.grad_value = 0.0;
+        node.operands = operands;
+        node.count = 1;
+        node.op = op;
+        node.flags = data.is_integer ? Flags::IntegerGrad | Flags::IntegerData : Flags::IntegerGrad;
+        return page.id_of(slot);
     }
 
     Page& open_page(bool for_leaves);
@@ -149,8 +145,8 @@ private:
 
     void after_last_consumer(NodeId id) noexcept;
     void reclaim(NodeId id) noexcept;
-    void give_back_slot(NodeId id) noexcept;
-    void expect_drop();
+    void vacate(Page& page, std::uint64_t bit) noexcept;
+    void fullness_changed(Page& page, bool was_full) noexcept;
     void drop_wrappers() noexcept;
 
     // The page table: a page's number is its index. Pages beyond use are null.

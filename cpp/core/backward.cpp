@@ -29,14 +29,16 @@ void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
     operand.set_grad(operand.grad() + derivative * grad);
 }
 
-// The `derivative` columns of ops.def. The gradient is read once, before any operand's changes.
-void propagate(Arena& arena, const Node& node) {
-    const Scalar grad = node.grad();
+// The `derivative` columns of ops.def. `reach` finds the node of an operand. That the gradient is no
+// int, as in most of most graphs, is known at compile time, so that no time is spent on what ints need.
+template <bool integer_grad, typename Reach>
+inline void propagate(const Node& node, Reach reach) {
+    const Scalar grad = {node.grad_value, integer_grad};
     switch (node.op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value,           \
                   integer_derivative, ...)                                                  \
     case Op::Name: {                                                                        \
-        Node& operand = arena.node(node.operands[0]);                                       \
+        Node& operand = reach(node.operands[0]);                                      \
         [[maybe_unused]] const double x = operand.data_value;                               \
         [[maybe_unused]] const double y = node.data_value;                                  \
         pass_to(operand, {derivative, integer_derivative}, grad);                           \
@@ -44,8 +46,8 @@ void propagate(Arena& arena, const Node& node) {
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
     case Op::Name: {                                                                    \
-        Node& left = arena.node(node.operands[0]);                                      \
-        Node& right = arena.node(node.operands[1]);                                     \
+        Node& left = reach(node.operands[0]);                                   \
+        Node& right = reach(node.operands[1]);                                     \
         [[maybe_unused]] const Scalar x = left.data();                                  \
         [[maybe_unused]] const Scalar y = right.data();                                 \
         pass_to(left, left_derivative, grad);                                           \
@@ -56,8 +58,8 @@ void propagate(Arena& arena, const Node& node) {
 #undef MGX_UNARY
 #undef MGX_BINARY
         case Op::PowConstant: {
-            Node& base = arena.node(node.operands[0]);
-            const Scalar exponent = arena.node(node.operands[1]).data();
+            Node& base = reach(node.operands[0]);
+            const Scalar exponent = reach(node.operands[1]).data();
             pass_to(base, pow_derivative_by_base(base.data(), exponent), grad);
             break;
         }
@@ -99,7 +101,7 @@ public:
                 const auto slot = static_cast<std::uint32_t>(63 - std::countl_zero(page_->marks));
                 page_->marks &= ~(std::uint64_t{1} << slot);
                 --marked_;
-                visit(page_->id_of(slot));
+                visit(page_->id_of(slot), page_->nodes[slot]);
             }
         }
         while (!leaves_.empty()) {
@@ -111,35 +113,37 @@ public:
     }
 
 private:
-    void mark(NodeId id) {
+    // Have the node visited, if there is anything to do at it.
+    Node& mark(NodeId id) {
         Page& page = arena_.page(id);
-        const Node& node = page.nodes[Page::slot_of(id)];
+        Node& node = page.nodes[Page::slot_of(id)];
         const std::uint64_t bit = Page::bit_of(id);
         if (node.op != Op::Leaf) {
             marked_ += (page.marks & bit) == 0;
             page.marks |= bit;
-        } else if (node.has(Flag::HasCallback) && (page.marks & bit) == 0) {
+        } else if (node.has(Flags::HasCallback) && (page.marks & bit) == 0) {
             leaves_.push_back(id);
             page.marks |= bit;
         }
+        return node;
     }
 
-    void visit(NodeId id) {
-        const Node& node = arena_.node(id);
-        if (node.op == Op::Custom) {
+    void visit(NodeId id, const Node& node) {
+        if (!node.has(Flags::HasCallback)) {
+            const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
+            if (node.has(Flags::IntegerGrad)) {
+                propagate<true>(node, reach);
+            } else {
+                propagate<false>(node, reach);
+            }
+        }
+        if (node.has(Flags::HasCallback) || node.op == Op::Custom) {
             for (const NodeId operand : arena_.operands(id)) {
                 mark(operand);
             }
-        } else {
-            mark(node.operands[0]);
-            if (node.operands[1] != no_node) {
-                mark(node.operands[1]);
-            }
         }
-        if (node.has(Flag::HasCallback)) {
+        if (node.has(Flags::HasCallback)) {
             arena_.host().run_callback(arena_.wrapper(id));
-        } else {
-            propagate(arena_, node);
         }
     }
 
@@ -184,6 +188,14 @@ private:
 
 void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 
-void backward_step(Arena& arena, NodeId id) { propagate(arena, arena.node(id)); }
+void backward_step(Arena& arena, NodeId id) {
+    const Node& node = arena.node(id);
+    const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
+    if (node.has(Flags::IntegerGrad)) {
+        propagate<true>(node, reach);
+    } else {
+        propagate<false>(node, reach);
+    }
+}
 
 }  // namespace mgx

@@ -20,38 +20,34 @@ namespace mgx {
 [[noreturn]] void throw_outside_domain(std::string_view method, double x);
 
 // The result of a unary operation.
-[[nodiscard]] inline Scalar evaluate(Op op, Scalar operand) {
+template <Op op>
+[[nodiscard]] inline Scalar evaluate(Scalar operand) {
     const double x = operand.value;
     [[maybe_unused]] const bool integer = operand.is_integer;
-    switch (op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, ...) \
-    case Op::Name:                                                                     \
+    if constexpr (op == Op::Name) {                                                    \
         if (!(domain)) {                                                               \
             throw_outside_domain(#method, x);                                          \
         }                                                                              \
-        return {value_, integer_value};
+        return {value_, integer_value};                                                \
+    }
 #define MGX_BINARY(...)
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-        default:
-            return operand;
-    }
 }
 
 // The result of a binary operation.
-[[nodiscard]] inline Scalar evaluate(Op op, Scalar x, Scalar y) {
-    switch (op) {
+template <Op op>
+[[nodiscard]] inline Scalar evaluate(Scalar x, Scalar y) {
 #define MGX_UNARY(...)
 #define MGX_BINARY(Name, method, label, value_, ...) \
-    case Op::Name:                                   \
-        return value_;
+    if constexpr (op == Op::Name) {                  \
+        return value_;                               \
+    }
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-        default:
-            return x;
-    }
 }
 
 }  // namespace mgx

@@ -16,13 +16,25 @@ enum class NodeId : std::uint32_t {};
 
 inline constexpr NodeId no_node{0xFFFFFFFF};
 
-enum class Flag : std::uint8_t {
-    IntegerData = 1,       // Python would hold an int in `data`
-    IntegerGrad = 2,       // and in `grad`
-    HasCallback = 4,       // the user has assigned the step of the backward sweep
-    KeepsWrapper = 8,      // the wrapper must live as long as the node
+// What is true of a node; a set of flags is their bitwise or.
+enum class Flags : std::uint8_t {
+    None = 0,
+    IntegerData = 1,        // Python would hold an int in `data`
+    IntegerGrad = 2,        // and in `grad`
+    HasCallback = 4,        // the user has assigned the step of the backward sweep
+    KeepsWrapper = 8,       // the wrapper must live as long as the node
     OperandsByWrapper = 16  // the wrapper, not the node, keeps the operands alive
 };
+
+[[nodiscard]] constexpr Flags operator|(Flags one, Flags other) noexcept {
+    return Flags(static_cast<int>(one) | static_cast<int>(other));
+}
+[[nodiscard]] constexpr Flags operator&(Flags one, Flags other) noexcept {
+    return Flags(static_cast<int>(one) & static_cast<int>(other));
+}
+[[nodiscard]] constexpr Flags without(Flags flags, Flags removed) noexcept {
+    return Flags(static_cast<int>(flags) & ~static_cast<int>(removed));
+}
 
 struct Node {
     double data_value;
@@ -30,26 +42,22 @@ struct Node {
     std::array<NodeId, 2> operands;
     std::uint32_t count;  // references by living consumers, plus one for a living wrapper
     Op op;
-    std::uint8_t flags;
+    Flags flags;
 
-    [[nodiscard]] bool has(Flag flag) const noexcept {
-        return (flags & static_cast<std::uint8_t>(flag)) != 0;
-    }
-    void set(Flag flag, bool on) noexcept {
-        const auto bit = static_cast<std::uint8_t>(flag);
-        flags = static_cast<std::uint8_t>(on ? flags | bit : flags & ~bit);
-    }
+    // Whether any of the flags is set.
+    [[nodiscard]] bool has(Flags any) const noexcept { return (flags & any) != Flags::None; }
+    void set(Flags flag, bool on) noexcept { flags = on ? flags | flag : without(flags, flag); }
 
-    [[nodiscard]] Scalar data() const noexcept { return {data_value, has(Flag::IntegerData)}; }
+    [[nodiscard]] Scalar data() const noexcept { return {data_value, has(Flags::IntegerData)}; }
     void set_data(Scalar data) noexcept {
         data_value = data.value;
-        set(Flag::IntegerData, data.is_integer);
+        set(Flags::IntegerData, data.is_integer);
     }
 
-    [[nodiscard]] Scalar grad() const noexcept { return {grad_value, has(Flag::IntegerGrad)}; }
+    [[nodiscard]] Scalar grad() const noexcept { return {grad_value, has(Flags::IntegerGrad)}; }
     void set_grad(Scalar grad) noexcept {
         grad_value = grad.value;
-        set(Flag::IntegerGrad, grad.is_integer);
+        set(Flags::IntegerGrad, grad.is_integer);
     }
 };
 

@@ -24,7 +24,7 @@ struct Page {
     Page* previous;
     Page* next;
     std::array<Node, slots> nodes;
-    std::array<Wrapper, slots> wrappers;
+    std::array<Wrapper, slots> wrappers;  // null where there is none, and in vacant slots
 
     [[nodiscard]] static constexpr std::uint32_t number_of(NodeId id) noexcept {
         return static_cast<std::uint32_t>(id) >> slot_bits;

@@ -13,20 +13,19 @@ public:
     Reference(Arena& arena, NodeId owned) noexcept : arena_(arena), id_(owned) {}
     Reference(const Reference&) = delete;
     Reference& operator=(const Reference&) = delete;
-    ~Reference() { reset(no_node); }
+    ~Reference() {
+        if (id_ != no_node) {
+            arena_.release(id_);
+        }
+    }
 
     [[nodiscard]] NodeId id() const noexcept { return id_; }
 
     // Hand the count to the caller.
     [[nodiscard]] NodeId take() noexcept { return std::exchange(id_, no_node); }
 
-    // Own a count of another node instead.
-    void reset(NodeId owned) noexcept {
-        const NodeId previous = std::exchange(id_, owned);
-        if (previous != no_node) {
-            arena_.release(previous);
-        }
-    }
+    // Own a count of another node; somebody else has taken over that of the previous one.
+    void replace(NodeId owned) noexcept { id_ = owned; }
 
 private:
     Arena& arena_;

@@ -7,6 +7,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from . import __version__
 
@@ -30,7 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     from .compat import run_script
 
     try:
-        open(options.script, "rb").close()
+        Path(options.script).open("rb").close()
     except OSError as error:
         print(f"run: cannot read {options.script!r}: {error.strerror}", file=sys.stderr)
         return USAGE_ERROR

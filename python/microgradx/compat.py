@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 _STAND_INS = {
@@ -64,14 +64,14 @@ def run_script(script: str, arguments: Sequence[str] = ()) -> None:
     # exit handlers and threads of the script may still need it.
     from importlib.machinery import SourceFileLoader
 
-    path = os.path.abspath(script)
+    path = str(Path(script).absolute())
     loader = SourceFileLoader("__main__", path)
     source = loader.get_data(path)
 
     install_as_micrograd()
     sys.argv[:] = [script, *arguments]
     if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = os.path.dirname(os.path.realpath(script))
+        sys.path[0] = str(Path(script).resolve().parent)
     main = ModuleType("__main__")
     main.__file__ = path
     main.__loader__ = loader

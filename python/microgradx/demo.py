@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,8 @@ def max_margin_loss(model: MLP, points: Floats, labels: Labels) -> tuple[Value, 
 
     ``labels`` are -1 and 1.
     """
-    scores = [model([Value(coordinate) for coordinate in point]) for point in points]
+    inputs = [list(map(Value, point)) for point in points]
+    scores: list[Any] = list(map(model, inputs))
     losses = [(1 + -label * score).relu() for label, score in zip(labels, scores, strict=True)]
     data_loss = sum(losses) * (1.0 / len(losses))
     regularisation = 1e-4 * sum(parameter * parameter for parameter in model.parameters())
@@ -106,7 +107,7 @@ def training(model: MLP, points: Floats, labels: Labels, steps: int) -> Iterator
         rate = 1.0 - 0.9 * step / steps
         for parameter in model.parameters():
             parameter.data -= rate * parameter.grad
-        yield Result(float(loss.data), accuracy)
+        yield Result(float(loss.data), float(accuracy))
 
 
 def score_grid(model: MLP, points: Floats, columns: int, rows: int) -> tuple[Floats, ...]:
@@ -118,8 +119,8 @@ def score_grid(model: MLP, points: Floats, columns: int, rows: int) -> tuple[Flo
     right, top = points.max(axis=0) + MARGIN
     x = np.linspace(left, right, columns)
     y = np.linspace(bottom, top, rows)
-    scores = [[model([xi, yi]).data for xi in x.tolist()] for yi in y.tolist()]
-    return x, y, np.array(scores, dtype=np.float64)
+    scores = [[_score(model, [xi, yi]) for xi in x.tolist()] for yi in y.tolist()]
+    return x, y, np.array(scores)
 
 
 def draw_picture(output: str, model: MLP, points: Floats, labels: Labels, title: str) -> None:
@@ -128,22 +129,33 @@ def draw_picture(output: str, model: MLP, points: Floats, labels: Labels, title:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    x, y, scores = score_grid(model, points, columns=160, rows=120)
+    x, y, scores = score_grid(model, points, columns=100, rows=72)
     colours = ("#2f6db5", "#e8743b")
     shades = LinearSegmentedColormap.from_list("moons", [colours[0], "#f7f5f2", colours[1]])
 
-    figure = Figure(figsize=(8, 6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 5.4), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.contourf(
-        x, y, scores, levels=np.linspace(-3, 3, 49), cmap=shades, alpha=0.75, extend="both"
+    axes.imshow(
+        scores,
+        extent=(x[0], x[-1], y[0], y[-1]),
+        origin="lower",
+        interpolation="bilinear",
+        cmap=shades,
+        vmin=-4,
+        vmax=4,
+        alpha=0.75,
     )
-    axes.contour(x, y, scores, levels=[-1, 1], colors="#444444", linewidths=0.8, linestyles=":")
-    axes.contour(x, y, scores, levels=[0], colors="#222222", linewidths=1.8)
+    for level, width, style in ((0, 1.8, "-"), (-1, 0.8, ":"), (1, 0.8, ":")):
+        if scores.min() < level < scores.max():
+            line: dict[str, Any] = {"linewidths": width, "linestyles": style}
+            axes.contour(x, y, scores, levels=[level], colors="#222222", **line)
     for label, colour in zip((-1, 1), colours, strict=True):
-        moon = points[labels == label]
-        axes.scatter(*moon.T, s=48, color=colour, edgecolors="white", linewidths=1.0, zorder=3)
+        across, up = points[labels == label].T
+        axes.scatter(
+            across, up, s=48, color=colour, edgecolors="white", label=f"label {label:+d}", zorder=3
+        )
+    axes.legend(loc="upper right", framealpha=0.9)
     axes.set_title(title)
-    axes.set_aspect("equal")
     figure.savefig(output, format=_picture_format(output))
 
 
@@ -198,17 +210,23 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
     if not has_matplotlib:
         columns = min(shutil.get_terminal_size().columns, 100)
         print(draw_text(model, points, labels, columns))
+        print("o label -1    # label +1    : where the network says +1")
         print('for a picture: pip install "microgradx[demo]"')
         return exit_code
     draw_picture(output, model, points, labels, title)
-    print(f"decision boundary: {os.path.abspath(output)}")
+    print(f"decision boundary: {Path(output).absolute()}")
     return exit_code
+
+
+def _score(model: MLP, point: list[float]) -> float:
+    score: Any = model(point)
+    return float(score.data)
 
 
 def _with_progress(results: Iterable[Result], steps: int) -> Iterator[Result]:
     """Pass the results on, showing on standard error how far they are."""
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         for done, result in enumerate(results, start=1):
             print(f"\rstep {done}/{steps}: {result}", end="", file=sys.stderr, flush=True)
@@ -236,15 +254,16 @@ def _objection_to(output: str) -> str | None:
     formats = FigureCanvasBase.get_supported_filetypes()
     if _picture_format(output) not in formats:
         return f"not a kind of picture; known are {', '.join(sorted(formats))}"
-    is_new = not os.path.lexists(output)
+    path = Path(output)
+    is_new = not path.exists()
     try:
-        open(output, "ab").close()
+        path.open("ab").close()
         if is_new:
-            os.remove(output)
+            path.unlink()
     except OSError as error:
         return f"cannot be written: {error.strerror}"
     return None
 
 
 def _picture_format(output: str) -> str:
-    return os.path.splitext(output)[1].lstrip(".").lower() or "png"
+    return Path(output).suffix.lstrip(".").lower() or "png"
