@@ -38,7 +38,7 @@ def readme_expression(engine: Engine) -> Callable[[], object]:
 
 
 def moons_step(engine: Engine) -> Callable[[], object]:
-    """Return a step of micrograd's demo: forward, zero_grad, backward, update."""
+    """Return a step of micrograd's demo: forward, accuracy, zero_grad, backward, update."""
     Value = engine.Value
     points, labels = two_moons(samples=100, noise=0.1, random_state=1337)
     labels = labels * 2 - 1
@@ -51,6 +51,7 @@ def moons_step(engine: Engine) -> Callable[[], object]:
         losses = [(1 + -yi * score).relu() for yi, score in zip(labels, scores, strict=True)]
         data_loss = sum(losses) * (1.0 / len(losses))
         loss = data_loss + 1e-4 * sum(p * p for p in model.parameters())
+        sum((yi > 0) == (score.data > 0) for yi, score in zip(labels, scores, strict=True))
         model.zero_grad()
         loss.backward()
         for p in model.parameters():

@@ -24,7 +24,7 @@ before the next, outside the timed region. Inside it:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
-  moons step         a step of micrograd's demo: forward, zero_grad, backward, update
+  moons step         micrograd's demo: forward, accuracy, zero_grad, backward, update
   GPT step           examples/gpt.py: forward, backward, Adam, for a name of 8 positions
   chain              forward, backward, and the drop of the last reference, when microgradx
                      releases the nodes; micrograd leaves them to the collector
@@ -166,5 +166,4 @@ def _with_unit(value: float, unit: str) -> str:
 
 def _short(value: float) -> str:
     """Return the number with three digits, or all those before the point."""
-    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{decimals}f}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"

@@ -121,6 +121,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     }
     return guarded(-1, [&] {
         keep(value);
+        arena.show_hidden_nodes(value->node);
         arena.node(value->node).set(Flags::HasCallback, assigned != nullptr);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);

@@ -131,30 +131,28 @@ void keep(ValueObject* value) {
 }
 
 bool hold_operands(ValueObject* value) noexcept {
-    const auto operands = arena.operands(value->node);
-    if (value->operands != nullptr || operands.empty()) {
+    if (value->operands != nullptr || arena.node(value->node).op == Op::Leaf) {
         return true;
     }
-    PyObject* wrappers = PyTuple_New(static_cast<Py_ssize_t>(operands.size()));
-    if (wrappers == nullptr) {
-        return false;
-    }
-    Py_ssize_t position = 0;
-    for (const NodeId operand : operands) {
-        PyObject* wrapper = wrapper_of(operand);
-        if (wrapper == nullptr) {
-            Py_DECREF(wrappers);
+    return guarded(false, [&] {
+        const auto operands = arena.operands(value->node);
+        const auto wrappers = py::reinterpret_steal<py::object>(
+            PyTuple_New(static_cast<Py_ssize_t>(operands.size())));
+        if (!wrappers) {
             return false;
         }
-        PyTuple_SET_ITEM(wrappers, position++, wrapper);
-    }
-    return guarded(false, [&] {
+        Py_ssize_t position = 0;
+        for (const NodeId operand : operands) {
+            PyObject* wrapper = wrapper_of(operand);
+            if (wrapper == nullptr) {
+                return false;
+            }
+            PyTuple_SET_ITEM(wrappers.ptr(), position++, wrapper);
+        }
         keep(value);
         if (value->operands == nullptr) {  // the garbage collector may have come here in between
-            value->operands = wrappers;
+            value->operands = Py_NewRef(wrappers.ptr());
             arena.leave_operands_to_wrapper(value->node);
-        } else {
-            Py_DECREF(wrappers);
         }
         return true;
     });

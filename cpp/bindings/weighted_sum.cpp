@@ -1,9 +1,9 @@
-// The sum at the heart of a neuron, in one call.
+// The sum at the heart of a neuron.
 //
-// It makes the nodes that micrograd's `sum((wi*xi for wi, xi in zip(w, x)), b)` makes, in the same
-// order, without wrappers for those in between. Where a Value is of a subclass, has
-// replaced operators or a callback of the user's in its past, the sum goes through Python's
-// operators instead, which treat these as they should.
+// micrograd writes `sum((wi*xi for wi, xi in zip(w, x)), b)`. Here it is one fused node of the arena,
+// which shows those nodes when asked. Fusing is for plain cases: float weights, inputs and a bias
+// that are Values proper with Value's own operators and no callback of the user's in their past. All
+// others, which may do anything at each product and sum, go through Python's operators.
 
 #include "bindings/weighted_sum.hpp"
 
@@ -14,75 +14,45 @@ namespace mgx {
 
 namespace {
 
-// A term's factor that needs no more than the arena: a plain Value or a number.
-class Factor {
-public:
-    explicit Factor(PyObject* object) noexcept {
-        if (is_exact_value(object)) {
-            id_ = as_value(object)->node;
-            plain_ = id_ != no_node && !is_watched(arena.node(id_));
-        } else {
-            plain_ = !mgx::is_value(object) && to_scalar(object, number_) == Conversion::number;
-        }
+// The node of a plain Value of which none of the flags is set; no_node for anything else.
+[[nodiscard]] NodeId plain_node(PyObject* object, Flags forbidden) noexcept {
+    if (!is_exact_value(object)) {
+        return no_node;
     }
-
-    [[nodiscard]] bool is_plain() const noexcept { return plain_; }
-    [[nodiscard]] bool is_value() const noexcept { return id_ != no_node; }
-
-    // A count of the node, which the caller owns.
-    [[nodiscard]] NodeId acquire() const {
-        if (id_ == no_node) {
-            return arena.leaf(number_);
-        }
-        arena.retain(id_);
-        return id_;
-    }
-
-private:
-    NodeId id_ = no_node;
-    Scalar number_;
-    bool plain_ = false;
-};
-
-// The whole sum, or null if something in it is not plain. Throws what the arena throws.
-PyObject* sum_in_arena(PyObject* weights, PyObject* inputs, Py_ssize_t terms, PyObject* bias) {
-    const Factor first(bias);
-    if (!has_native_operators(value_type) || !first.is_plain() || !first.is_value()) {
-        return nullptr;
-    }
-    Reference sum(arena, first.acquire());
-    for (Py_ssize_t i = 0; i < terms; ++i) {
-        const Factor weight(PySequence_Fast_GET_ITEM(weights, i));
-        const Factor input(PySequence_Fast_GET_ITEM(inputs, i));
-        if (!weight.is_plain() || !input.is_plain() || !weight.is_value()) {
-            PyErr_Clear();
-            return nullptr;
-        }
-        const NodeId product = arena.binary_taking<Op::Mul>(weight.acquire(), input.acquire());
-        sum.replace(arena.binary_taking<Op::Add>(sum.id(), product));
-    }
-    const NodeId result = sum.id();
-    return arena.wrapper(result) != nullptr ? wrapper_of(result) : wrap(sum.take());
+    const NodeId id = as_value(object)->node;
+    return id != no_node && !arena.node(id).has(forbidden) ? id : no_node;
 }
 
-py::object sum_in_python(PyObject* weights, PyObject* inputs, Py_ssize_t terms, PyObject* bias) {
+constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
+
+// Buffers that are used again and again; no Python code runs while they are in use.
+std::vector<NodeId> input_ids;
+std::vector<NodeId> weight_ids;
+
+[[nodiscard]] bool collect_weights(PyObject* weights, Py_ssize_t terms) {
+    weight_ids.resize(static_cast<std::size_t>(terms));
+    for (std::size_t i = 0; i < weight_ids.size(); ++i) {
+        PyObject* weight = PySequence_Fast_GET_ITEM(weights, static_cast<Py_ssize_t>(i));
+        weight_ids[i] = plain_node(weight, watched | Flags::IntegerData);
+        if (weight_ids[i] == no_node) {
+            return false;
+        }
+    }
+    return true;
+}
+
+py::object sum_in_python(PyObject* weights, const Inputs& inputs, PyObject* bias) {
     auto sum = py::reinterpret_borrow<py::object>(bias);
-    for (Py_ssize_t i = 0; i < terms; ++i) {
-        const auto product = py::reinterpret_steal<py::object>(PyNumber_Multiply(
-            PySequence_Fast_GET_ITEM(weights, i), PySequence_Fast_GET_ITEM(inputs, i)));
-        if (!product) {
-            throw py::error_already_set();
-        }
-        sum = py::reinterpret_steal<py::object>(PyNumber_Add(sum.ptr(), product.ptr()));
-        if (!sum) {
-            throw py::error_already_set();
-        }
+    for (Py_ssize_t i = 0; i < inputs.size() && i < PySequence_Fast_GET_SIZE(weights); ++i) {
+        const auto weight = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(weights, i));
+        const auto input = py::reinterpret_borrow<py::object>(inputs[i]);
+        sum = sum + weight * input;
     }
     return sum;
 }
 
-py::object as_sequence(PyObject* object, const char* message) {
-    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(object, message));
+py::object as_fast_sequence(PyObject* iterable, const char* message) {
+    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable, message));
     if (!sequence) {
         throw py::error_already_set();
     }
@@ -91,41 +61,88 @@ py::object as_sequence(PyObject* object, const char* message) {
 
 }  // namespace
 
-const char* const weighted_sum_documentation =
-    "weighted_sum(weights, inputs, bias, /)\n--\n\n"
-    "The sum ``bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ...``, added in this order.\n\n"
-    "Parameters\n----------\n"
-    "weights : iterable of Value\n"
-    "inputs : iterable of Value or number\n"
-    "    As many as there are weights.\n"
-    "bias : Value\n\n"
-    "Raises\n------\n"
-    "ValueError\n"
-    "    If there are more or fewer inputs than weights.\n"
-    "TypeError\n"
-    "    If `weights` or `inputs` is not iterable, or a term has no product or sum.";
+Inputs::Inputs(PyObject* iterable)
+    : items_(as_fast_sequence(iterable, "the inputs of a neuron must be iterable")) {}
 
-PyObject* weighted_sum(PyObject* /*module*/, PyObject* const* arguments,
-                       Py_ssize_t count) noexcept {
-    if (count != 3) {
-        PyErr_Format(PyExc_TypeError, "weighted_sum() takes 3 arguments, not %zd", count);
-        return nullptr;
+Inputs::~Inputs() { give_up_list(); }
+
+void Inputs::give_up_list() noexcept {
+    if (list_.has_value()) {
+        arena.release_input_list(*list_);
+        list_.reset();
     }
-    return guarded<PyObject*>(nullptr, [&]() -> PyObject* {
-        const auto weights = as_sequence(arguments[0], "weights must be iterable");
-        const auto inputs = as_sequence(arguments[1], "inputs must be iterable");
-        const Py_ssize_t terms = PySequence_Fast_GET_SIZE(weights.ptr());
-        if (PySequence_Fast_GET_SIZE(inputs.ptr()) != terms) {
-            PyErr_Format(PyExc_ValueError, "expected %zd inputs, one for each weight, but got %zd",
-                         terms, PySequence_Fast_GET_SIZE(inputs.ptr()));
-            return nullptr;
+}
+
+std::optional<std::uint32_t> Inputs::list() {
+    if (list_.has_value() && !holds_numbers_) {
+        return list_;
+    }
+    give_up_list();
+    std::vector<PyObject*> numbers;
+    input_ids.clear();
+    for (Py_ssize_t i = 0; i < size(); ++i) {
+        input_ids.push_back(plain_node((*this)[i], watched));
+        if (input_ids.back() == no_node) {
+            if (is_value((*this)[i])) {
+                return std::nullopt;
+            }
+            numbers.push_back((*this)[i]);
         }
-        PyObject* sum = sum_in_arena(weights.ptr(), inputs.ptr(), terms, arguments[2]);
-        if (sum == nullptr && PyErr_Occurred() == nullptr) {
-            return sum_in_python(weights.ptr(), inputs.ptr(), terms, arguments[2]).release().ptr();
+    }
+    if (numbers.empty()) {
+        list_ = arena.make_input_list(input_ids);
+        return list_;
+    }
+    // Converting a number can run code of its type's, so the buffer is filled anew afterwards.
+    std::vector<NodeId> leaves;
+    const auto release_leaves = [&leaves]() noexcept {
+        for (const NodeId leaf : leaves) {
+            arena.release(leaf);
         }
-        return sum;
-    });
+    };
+    try {
+        for (PyObject* number : numbers) {
+            Scalar scalar;
+            if (to_scalar(number, scalar) != Conversion::number) {
+                PyErr_Clear();
+                release_leaves();
+                return std::nullopt;
+            }
+            leaves.reserve(numbers.size());
+            leaves.push_back(arena.leaf(scalar));
+        }
+        input_ids.clear();
+        auto leaf = leaves.begin();
+        for (Py_ssize_t i = 0; i < size(); ++i) {
+            const NodeId id = plain_node((*this)[i], Flags::None);
+            input_ids.push_back(id != no_node ? id : *leaf++);
+        }
+        list_ = arena.make_input_list(input_ids);
+    } catch (...) {
+        release_leaves();
+        throw;
+    }
+    release_leaves();
+    holds_numbers_ = true;
+    return list_;
+}
+
+WeightedSum weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
+    const auto sequence = as_fast_sequence(weights, "the weights of a neuron must be iterable");
+    const Py_ssize_t terms = PySequence_Fast_GET_SIZE(sequence.ptr());
+    if (inputs.size() != terms) {
+        PyErr_Format(PyExc_ValueError, "expected %zd inputs, one for each weight, but got %zd", terms,
+                     inputs.size());
+        throw py::error_already_set();
+    }
+    if (terms > 0 && has_native_operators(value_type)) {
+        const auto list = inputs.list();
+        const NodeId bias_id = plain_node(bias, watched);
+        if (list.has_value() && bias_id != no_node && collect_weights(sequence.ptr(), terms)) {
+            return {arena.dot(bias_id, weight_ids, *list), {}};
+        }
+    }
+    return {no_node, sum_in_python(sequence.ptr(), inputs, bias)};
 }
 
 }  // namespace mgx

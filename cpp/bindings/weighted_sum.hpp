@@ -1,12 +1,50 @@
 #pragma once
 
-#include "bindings/python.hpp"
+// The sum at the heart of a neuron. See weighted_sum.cpp.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "bindings/value_object.hpp"
 
 namespace mgx {
 
-// weighted_sum(weights, inputs, bias): bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ...
-PyObject* weighted_sum(PyObject* module, PyObject* const* arguments, Py_ssize_t count) noexcept;
+// The inputs of one neuron, or of all neurons of a layer.
+class Inputs {
+public:
+    // From any iterable. Throws error_already_set.
+    explicit Inputs(PyObject* iterable);
+    Inputs(const Inputs&) = delete;
+    Inputs& operator=(const Inputs&) = delete;
+    ~Inputs();
 
-extern const char* const weighted_sum_documentation;
+    [[nodiscard]] Py_ssize_t size() const noexcept { return PySequence_Fast_GET_SIZE(items_.ptr()); }
+    [[nodiscard]] PyObject* operator[](Py_ssize_t i) const noexcept {
+        return PySequence_Fast_GET_ITEM(items_.ptr(), i);
+    }
+    [[nodiscard]] PyObject* items() const noexcept { return items_.ptr(); }
+
+    // The arena's list of the inputs, which stays ours; none if an input is neither a number nor
+    // a plain Value. Numbers become leaves, which every neuron has of its own.
+    [[nodiscard]] std::optional<std::uint32_t> list();
+
+private:
+    void give_up_list() noexcept;
+
+    py::object items_;
+    std::optional<std::uint32_t> list_;
+    bool holds_numbers_ = false;
+};
+
+// bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order: one fused node
+// where possible, which then is `owned`, else whatever Python's operators make of it.
+struct WeightedSum {
+    NodeId owned = no_node;
+    py::object made_by_python;
+};
+
+// Throws error_already_set, ValueError if there are more or fewer inputs than weights.
+[[nodiscard]] WeightedSum weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias);
 
 }  // namespace mgx

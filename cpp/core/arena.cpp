@@ -14,6 +14,9 @@
 // fields, which the dead no longer need, so it takes no memory whatever the depth of the graph. A
 // page goes back to the free ones with its last node.
 //
+// The weighted sums of neurons are fused into one node each, whose parts come to be when somebody
+// looks: see fusion.cpp.
+//
 // Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has something
 // to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference to the
 // wrapper for as long as the count shows a consumer besides the wrapper. Giving that reference up
@@ -62,7 +65,8 @@ NodeId Arena::custom(Scalar data, std::span<const NodeId> operands) {
     return id;
 }
 
-std::span<const NodeId> Arena::operands(NodeId id) noexcept {
+std::span<const NodeId> Arena::operands(NodeId id) {
+    show_hidden_nodes(id);
     const Node& consumer = node(id);
     switch (consumer.op) {
         case Op::Leaf:
@@ -91,13 +95,14 @@ void Arena::keep_wrapper(NodeId id) {
     }
 }
 
-void Arena::leave_operands_to_wrapper(NodeId id) noexcept {
+void Arena::leave_operands_to_wrapper(NodeId id) {
     Node& consumer = node(id);
     if (consumer.has(Flags::OperandsByWrapper)) {
         return;
     }
+    const auto given_up = operands(id);
     consumer.set(Flags::OperandsByWrapper, true);
-    for (const NodeId operand : operands(id)) {
+    for (const NodeId operand : given_up) {
         release(operand);
     }
 }
@@ -126,7 +131,7 @@ void Arena::reclaim(NodeId id) noexcept {
     while (waiting != no_node) {
         const NodeId dead_id = waiting;
         Page& home = page(dead_id);
-        const Node& dead = home.nodes[Page::slot_of(dead_id)];
+        Node& dead = home.nodes[Page::slot_of(dead_id)];
         waiting = NodeId{dead.count};
         keepers_ -= dead.has(Flags::KeepsWrapper);
         if (dead.op == Op::Custom) {
@@ -137,6 +142,20 @@ void Arena::reclaim(NodeId id) noexcept {
                 }
             }
             custom_operands_.erase(found);
+        } else if (dead.op == Op::Dot) {
+            const auto number = static_cast<std::uint32_t>(dead.operands[0]);
+            release_operand(dead.operands[1]);
+            for (const Dot::Term& term : dots_[number].terms) {
+                release_operand(term.weight);
+            }
+            const std::uint32_t input_list = dots_[number].input_list;
+            if (--input_lists_[input_list].users == 0) {
+                for (const InputList::Input& input : input_lists_[input_list].inputs) {
+                    release_operand(input.id);
+                }
+                input_lists_.give_back(input_list);
+            }
+            dots_.give_back(number);
         } else if (!dead.has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : dead.operands) {
                 if (operand != no_node) {
@@ -146,7 +165,11 @@ void Arena::reclaim(NodeId id) noexcept {
         } else if (dead.op == Op::PowConstant) {
             release_operand(dead.operands[1]);
         }
-        vacate(home, Page::bit_of(dead_id));
+        if (dead.has(Flags::HasAnnex)) {
+            dead.flags = Flags::IsDead;
+        } else {
+            vacate(home, Page::bit_of(dead_id));
+        }
     }
 }
 
@@ -160,19 +183,29 @@ void Arena::vacate(Page& page, std::uint64_t bit) noexcept {
 
 void Arena::fullness_changed(Page& page, bool was_full) noexcept {
     const bool is_empty = page.vacant == Page::all_slots;
-    if (page.holds_leaves) {
-        if (was_full) {
-            open_leaf_pages_.append(page);
-        }
-        if (is_empty && open_leaf_pages_.first() != open_leaf_pages_.last()) {
-            open_leaf_pages_.remove(page);
-            close_page(page);
-        }
-    } else if (is_empty && &page == log_.last()) {
-        page.filled = 0;
-    } else if (is_empty) {
-        log_.remove(page);
-        close_page(page);
+    switch (page.kind) {
+        case PageKind::Log:
+            if (is_empty && &page == log_.last()) {
+                page.filled = 0;
+            } else if (is_empty) {
+                log_.remove(page);
+                close_page(page);
+            }
+            break;
+        case PageKind::Leaves:
+            if (was_full) {
+                open_leaf_pages_.append(page);
+            }
+            if (is_empty && open_leaf_pages_.first() != open_leaf_pages_.last()) {
+                open_leaf_pages_.remove(page);
+                close_page(page);
+            }
+            break;
+        case PageKind::Annex:
+            if (is_empty) {
+                annex_page_emptied(page);
+            }
+            break;
     }
 }
 
@@ -189,7 +222,7 @@ void Arena::drop_wrappers() noexcept {
     dropping_ = false;
 }
 
-Page& Arena::open_page(bool for_leaves) {
+Page& Arena::open_page(PageKind kind) {
     if (free_pages_.empty()) {
         if (free_numbers_.empty()) {
             if (pages_.size() == most_pages) {
@@ -209,10 +242,13 @@ Page& Arena::open_page(bool for_leaves) {
     Page& page = *pages_[free_pages_.back()];
     free_pages_.pop_back();
     page.marks = 0;
+    page.annex_marks = 0;
     page.vacant = Page::all_slots;
     page.filled = 0;
-    page.holds_leaves = for_leaves;
-    (for_leaves ? open_leaf_pages_ : log_).append(page);
+    page.kind = kind;
+    if (kind != PageKind::Annex) {
+        (kind == PageKind::Leaves ? open_leaf_pages_ : log_).append(page);
+    }
     return page;
 }
 
@@ -243,7 +279,7 @@ ArenaCounters Arena::counters() const noexcept {
         }
         ++counters.pages;
         const std::uint64_t living = ~page->vacant;
-        (page->holds_leaves ? counters.leaves : counters.interior_nodes) +=
+        (page->kind == PageKind::Leaves ? counters.leaves : counters.interior_nodes) +=
             static_cast<std::size_t>(std::popcount(living));
         for (std::uint64_t rest = living; rest != 0; rest &= rest - 1) {
             counters.wrapped_nodes +=
@@ -253,6 +289,12 @@ ArenaCounters Arena::counters() const noexcept {
     for (const auto& [id, operands] : custom_operands_) {
         counters.bytes += sizeof(std::pair<NodeId, std::vector<NodeId>>) +
                           operands.capacity() * sizeof(NodeId);
+    }
+    for (const Dot& dot : dots_.objects()) {
+        counters.bytes += sizeof(Dot) + dot.terms.capacity() * sizeof(Dot::Term);
+    }
+    for (const InputList& list : input_lists_.objects()) {
+        counters.bytes += sizeof(InputList) + list.inputs.capacity() * sizeof(InputList::Input);
     }
     return counters;
 }

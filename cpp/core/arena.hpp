@@ -10,9 +10,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/dot.hpp"
 #include "core/forward.hpp"
 #include "core/node.hpp"
 #include "core/page.hpp"
+#include "core/slab.hpp"
 #include "core/wrapper_host.hpp"
 
 namespace mgx {
@@ -39,7 +41,7 @@ public:
     [[nodiscard]] NodeId leaf(Scalar data) {
         Page* open = open_leaf_pages_.last();
         if (open == nullptr) {
-            open = &open_page(true);
+            open = &open_page(PageKind::Leaves);
         }
         const auto slot = static_cast<std::uint32_t>(std::countr_zero(open->vacant));
         if (std::has_single_bit(open->vacant)) {
@@ -74,6 +76,19 @@ public:
     // A node whose user defines what it is: any number of operands, without repetitions.
     [[nodiscard]] NodeId custom(Scalar data, std::span<const NodeId> operands);
 
+    // Weighted sums, fused; see fusion.cpp. The list of inputs is made once for all that share it;
+    // the maker gives it up by releasing it. The weights are floats, and as many as the inputs.
+    [[nodiscard]] std::uint32_t make_input_list(std::span<const NodeId> inputs);
+    void release_input_list(std::uint32_t number) noexcept;
+    [[nodiscard]] NodeId dot(NodeId bias, std::span<const NodeId> weights,
+                             std::uint32_t input_list);
+    // Make the nodes that a Dot hides; other nodes are left as they are.
+    void show_hidden_nodes(NodeId id) {
+        if (node(id).op == Op::Dot) {
+            expand(id);
+        }
+    }
+
     [[nodiscard]] Node& node(NodeId id) noexcept {
         return page(id).nodes[Page::slot_of(id)];
     }
@@ -82,8 +97,8 @@ public:
     }
     [[nodiscard]] Page& page(NodeId id) noexcept { return *pages_[Page::number_of(id)]; }
 
-    // The operands as micrograd would show them; valid until the next node is created.
-    [[nodiscard]] std::span<const NodeId> operands(NodeId id) noexcept;
+    // The operands as micrograd would show them. Nodes that were hidden until now come to be.
+    [[nodiscard]] std::span<const NodeId> operands(NodeId id);
 
     // Counting references.
     void retain(NodeId id) noexcept {
@@ -109,7 +124,7 @@ public:
     void keep_wrapper(NodeId id);
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own
     // to the operands, so that a garbage collector of wrappers sees all there is.
-    void leave_operands_to_wrapper(NodeId id) noexcept;
+    void leave_operands_to_wrapper(NodeId id);
 
     [[nodiscard]] WrapperHost& host() const noexcept { return *host_; }
 
@@ -122,7 +137,7 @@ private:
     [[nodiscard]] NodeId interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
         Page* last = log_.last();
         if (last == nullptr || last->filled == Page::slots) {
-            last = &open_page(false);
+            last = &open_page(PageKind::Log);
         }
         return fill(*last, last->filled++, op, data, operands);
     }
@@ -140,13 +155,15 @@ private:
         return page.id_of(slot);
     }
 
-    Page& open_page(bool for_leaves);
+    Page& open_page(PageKind kind);
     void close_page(Page& page) noexcept;
 
     void after_last_consumer(NodeId id) noexcept;
     void reclaim(NodeId id) noexcept;
     void vacate(Page& page, std::uint64_t bit) noexcept;
     void fullness_changed(Page& page, bool was_full) noexcept;
+    void expand(NodeId id);
+    void annex_page_emptied(Page& page) noexcept;
     void drop_wrappers() noexcept;
 
     // The page table: a page's number is its index. Pages beyond use are null.
@@ -157,13 +174,17 @@ private:
     PageList open_leaf_pages_;                 // leaf pages with a vacant slot
 
     std::unordered_map<NodeId, std::vector<NodeId>> custom_operands_;
+    std::unordered_map<NodeId, PageList> annexes_;
+    Slab<Dot> dots_;
+    Slab<InputList> input_lists_;
 
     WrapperHost* host_ = nullptr;
     std::size_t keepers_ = 0;  // living nodes that keep their wrapper
     std::vector<Wrapper> dropped_;
     bool dropping_ = false;
 
-    Sweep* sweep_ = nullptr;  // the innermost running one
+    Sweep* sweep_ = nullptr;    // the innermost running one
+    std::uint64_t sweeps_ = 0;  // begun so far
 };
 
 }  // namespace mgx

@@ -65,6 +65,7 @@ inline void propagate(const Node& node, Reach reach) {
         }
         case Op::Leaf:
         case Op::Custom:
+        case Op::Dot:
             break;
     }
 }
@@ -73,7 +74,8 @@ inline void propagate(const Node& node, Reach reach) {
 
 class Sweep {
 public:
-    Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root), outer_(arena.sweep_) {
+    Sweep(Arena& arena, NodeId root)
+        : arena_(arena), root_(root), outer_(arena.sweep_), serial_(++arena.sweeps_) {
         if (outer_ != nullptr) {
             outer_->set_marks_aside();
         }
@@ -95,13 +97,20 @@ public:
 
     void run() {
         arena_.node(root_).set_grad(Scalar::integer(1.0));
+        page_ = &place(arena_.page(root_));
         mark(root_);
-        for (page_ = &arena_.page(root_); marked_ > 0; page_ = page_->previous) {
-            while (page_->marks != 0) {
-                const auto slot = static_cast<std::uint32_t>(63 - std::countl_zero(page_->marks));
-                page_->marks &= ~(std::uint64_t{1} << slot);
-                --marked_;
-                visit(page_->id_of(slot), page_->nodes[slot]);
+        for (; marked_ > 0; page_ = page_->previous) {
+            while (const std::uint64_t places = page_->marks | page_->annex_marks) {
+                const int slot = 63 - std::countl_zero(places);
+                const std::uint64_t bit = std::uint64_t{1} << slot;
+                if ((page_->marks & bit) != 0) {
+                    --marked_;
+                    visit(*page_, static_cast<std::uint32_t>(slot));
+                } else {
+                    visit_annex(page_->id_of(static_cast<std::uint32_t>(slot)));
+                    page_->annex_marks &= ~bit;
+                    --marked_;
+                }
             }
         }
         while (!leaves_.empty()) {
@@ -113,14 +122,25 @@ public:
     }
 
 private:
+    // Where the walk through the log finds the nodes of the page.
+    [[nodiscard]] Page& place(Page& page) noexcept {
+        return page.kind == PageKind::Annex ? arena_.page(page.owner) : page;
+    }
+
     // Have the node visited, if there is anything to do at it.
     Node& mark(NodeId id) {
         Page& page = arena_.page(id);
         Node& node = page.nodes[Page::slot_of(id)];
         const std::uint64_t bit = Page::bit_of(id);
-        if (node.op != Op::Leaf) {
+        if (page.kind == PageKind::Log) {
             marked_ += (page.marks & bit) == 0;
             page.marks |= bit;
+        } else if (page.kind == PageKind::Annex) {
+            page.marks |= bit;
+            Page& owner_page = arena_.page(page.owner);
+            const std::uint64_t owner_bit = Page::bit_of(page.owner);
+            marked_ += (owner_page.annex_marks & owner_bit) == 0;
+            owner_page.annex_marks |= owner_bit;
         } else if (node.has(Flags::HasCallback) && (page.marks & bit) == 0) {
             leaves_.push_back(id);
             page.marks |= bit;
@@ -128,7 +148,16 @@ private:
         return node;
     }
 
-    void visit(NodeId id, const Node& node) {
+    void visit(Page& page, std::uint32_t slot) {
+        page.marks &= ~(std::uint64_t{1} << slot);
+        const NodeId id = page.id_of(slot);
+        const Node& node = page.nodes[slot];
+        if (node.op == Op::Dot) {
+            if (visit_dot(node)) {
+                return;
+            }
+            arena_.show_hidden_nodes(id);
+        }
         if (!node.has(Flags::HasCallback)) {
             const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
             if (node.has(Flags::IntegerGrad)) {
@@ -147,48 +176,118 @@ private:
         }
     }
 
-    template <typename Visitor>
-    void take_marks(Visitor visitor) {
-        std::size_t left = marked_;
-        for (Page* page = page_; page != nullptr && left > 0; page = page->previous) {
-            if (page->marks != 0) {
-                left -= static_cast<std::size_t>(std::popcount(page->marks));
-                visitor(*page);
-                page->marks = 0;
+    // The steps of a Dot and of all nodes that it hides, at once. They are only known to be the
+    // same for all of these the first time; false if it is not.
+    [[nodiscard]] bool visit_dot(const Node& node) {
+        Dot& dot = arena_.dots_[static_cast<std::uint32_t>(node.operands[0])];
+        if (dot.swept) {
+            return false;
+        }
+        const Scalar grad = node.grad();
+        dot.swept = true;
+        dot.hidden_grad = grad;
+        pass_to(mark(node.operands[1]), Scalar::integer(1.0), grad);
+        InputList& list = arena_.input_lists_[dot.input_list];
+        if (list.sweep != serial_) {
+            list.sweep = serial_;
+            for (const InputList::Input& input : list.inputs) {
+                mark(input.id);
             }
         }
-        for (const NodeId leaf : leaves_) {
-            Page& page = arena_.page(leaf);
-            if (page.marks != 0) {
+        const InputList::Input* input = list.inputs.data();
+        if (grad.is_integer) {
+            for (const Dot::Term& term : dot.terms) {
+                Node& weight = mark(term.weight);
+                const Scalar weight_data = weight.data();
+                pass_to(weight, input->node->data(), grad);
+                pass_to(*input->node, weight_data, grad);
+                ++input;
+            }
+        } else {
+            for (const Dot::Term& term : dot.terms) {
+                Node& weight = mark(term.weight);
+                weight.grad_value += input->node->data_value * grad.value;
+                weight.flags = without(weight.flags, Flags::IntegerGrad);
+                input->node->grad_value += weight.data_value * grad.value;
+                input->node->flags = without(input->node->flags, Flags::IntegerGrad);
+                ++input;
+            }
+        }
+        return true;
+    }
+
+    void visit_annex(NodeId owner) {
+        const PageList& annex = arena_.annexes_.find(owner)->second;
+        for (Page* page = annex.last(); page != nullptr; page = page->previous) {
+            while (page->marks != 0) {
+                visit(*page, static_cast<std::uint32_t>(63 - std::countl_zero(page->marks)));
+            }
+        }
+    }
+
+    // Take all marks away, and show the visitor each page before its own are taken.
+    template <typename Visitor>
+    void take_marks(Visitor visitor) {
+        const auto take = [&visitor](Page& page) {
+            if ((page.marks | page.annex_marks) != 0) {
                 visitor(page);
                 page.marks = 0;
+                page.annex_marks = 0;
             }
+        };
+        std::size_t left = marked_;
+        for (Page* page = page_; page != nullptr && left > 0; page = page->previous) {
+            left -= static_cast<std::size_t>(std::popcount(page->marks) +
+                                             std::popcount(page->annex_marks));
+            for (std::uint64_t bits = page->annex_marks; bits != 0; bits &= bits - 1) {
+                const auto slot = static_cast<std::uint32_t>(std::countr_zero(bits));
+                const PageList& annex = arena_.annexes_.find(page->id_of(slot))->second;
+                for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
+                    take(*hidden);
+                }
+            }
+            take(*page);
+        }
+        for (const NodeId leaf : leaves_) {
+            take(arena_.page(leaf));
         }
     }
 
     void set_marks_aside() {
-        take_marks([this](Page& page) { aside_.emplace_back(&page, page.marks); });
+        take_marks([this](const Page& page) {
+            aside_.push_back({page.number, page.marks, page.annex_marks});
+        });
     }
 
     void put_marks_back() noexcept {
-        for (const auto& [page, marks] : aside_) {
-            page->marks = marks;
+        for (const Aside& aside : aside_) {
+            Page& page = *arena_.pages_[aside.page];
+            page.marks = aside.marks;
+            page.annex_marks = aside.annex_marks;
         }
         aside_.clear();
     }
 
+    struct Aside {
+        std::uint32_t page;
+        std::uint64_t marks;
+        std::uint64_t annex_marks;
+    };
+
     Arena& arena_;
     NodeId root_;
     Sweep* outer_;
+    std::uint64_t serial_;
     Page* page_ = nullptr;      // where the walk is
-    std::size_t marked_ = 0;    // interior nodes that are marked
+    std::size_t marked_ = 0;    // places in the log that are marked
     std::vector<NodeId> leaves_;  // with callbacks, marked
-    std::vector<std::pair<Page*, std::uint64_t>> aside_;
+    std::vector<Aside> aside_;
 };
 
 void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 
 void backward_step(Arena& arena, NodeId id) {
+    arena.show_hidden_nodes(id);
     const Node& node = arena.node(id);
     const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
     if (node.has(Flags::IntegerGrad)) {

@@ -23,7 +23,9 @@ enum class Flags : std::uint8_t {
     IntegerGrad = 2,        // and in `grad`
     HasCallback = 4,        // the user has assigned the step of the backward sweep
     KeepsWrapper = 8,       // the wrapper must live as long as the node
-    OperandsByWrapper = 16  // the wrapper, not the node, keeps the operands alive
+    OperandsByWrapper = 16,  // the wrapper, not the node, keeps the operands alive
+    HasAnnex = 32,           // its place in the log is also that of hidden nodes; see fusion.cpp
+    IsDead = 64              // reclaimed, but for its place, which the annex still needs
 };
 
 [[nodiscard]] constexpr Flags operator|(Flags one, Flags other) noexcept {

@@ -30,6 +30,8 @@ std::string_view label(Op op) noexcept {
             return "";
         case Op::PowConstant:
             return "**";
+        case Op::Dot:
+            return label(Op::Add);
 #define MGX_UNARY(Name, method, label, ...) \
     case Op::Name:                          \
         return label;

@@ -12,6 +12,7 @@ enum class Op : std::uint8_t {
     Leaf,         // a number, with no operands
     Custom,       // a node whose operands and derivative its user defines
     PowConstant,  // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
+    Dot,          // a weighted sum, fused into one node; see fusion.cpp
 #define MGX_UNARY(Name, ...) Name,
 #define MGX_BINARY(Name, ...) Name,
 #include "core/ops.def"

@@ -10,17 +10,26 @@
 
 namespace mgx {
 
+enum class PageKind : std::uint8_t {
+    Log,     // of interior nodes, in the order of their creation
+    Leaves,  // in no order
+    Annex    // of interior nodes that stand in the log where their owner does
+};
+
 struct Page {
     static constexpr std::uint32_t slots = 64;
     static constexpr std::uint32_t slot_bits = 6;
     static constexpr std::uint64_t all_slots = ~std::uint64_t{0};
 
-    std::uint64_t marks;   // slots that a running backward sweep has still to visit
-    std::uint64_t vacant;  // slots that hold no living node
-    std::uint32_t number;  // place in the page table
-    std::uint32_t filled;  // slots handed out since the page was last empty (interior pages)
-    bool holds_leaves;
-    // Neighbours in the list that the page is in: the log, or the leaf pages with a vacant slot.
+    std::uint64_t marks;        // slots that a running backward sweep has still to visit
+    std::uint64_t annex_marks;  // slots whose annex has marks
+    std::uint64_t vacant;       // slots that hold no living node
+    std::uint32_t number;       // place in the page table
+    std::uint32_t filled;       // slots handed out since the page was last empty (not of leaves)
+    NodeId owner;               // of an annex
+    PageKind kind;
+    // Neighbours in the list that the page is in: the log, the leaf pages with a vacant slot, or an
+    // annex.
     Page* previous;
     Page* next;
     std::array<Node, slots> nodes;

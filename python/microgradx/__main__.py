@@ -9,26 +9,30 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import __version__
+from microgradx import __version__
 
 USAGE_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows the script is the script's: argparse would keep a "--" for itself.
+    own = 2 if given[:1] == ["run"] else len(given)
+    options = _parser().parse_args(given[:own])
+    options.arguments = given[own:]
     exit_code: int = options.execute(options)
     return exit_code
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .demo import run_demo
+    from microgradx.demo import run_demo
 
     return run_demo(options.steps, options.output, options.seed)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .compat import run_script
+    from microgradx.compat import run_script
 
     try:
         Path(options.script).open("rb").close()
@@ -92,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         help="measure the engine against micrograd",
         description="Measure microgradx and micrograd side by side and print the ratios. "
-        'Needs pip install "microgradx[bench]"; takes about two minutes.',
+        'Needs pip install "microgradx[bench]"; takes a few minutes.',
     )
     bench.add_argument(
         "--quick", action="store_true", help="small and once: shows that it runs, measures nothing"

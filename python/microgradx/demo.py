@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .engine import Value
-from .nn import MLP
+from microgradx.engine import Value
+from microgradx.nn import MLP
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
@@ -205,7 +205,7 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
     title = f"two moons after {len(results)} steps"
     if results:
         title += f": {results[-1]}"
-        print(f"{results[-1]}, {rate:.0f} steps per second")
+        print(f"final {results[-1]}, {rate:.0f} steps per second")
 
     if not has_matplotlib:
         columns = min(shutil.get_terminal_size().columns, 100)
@@ -228,10 +228,13 @@ def _with_progress(results: Iterable[Result], steps: int) -> Iterator[Result]:
     try:
         from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
-        for done, result in enumerate(results, start=1):
-            print(f"\rstep {done}/{steps}: {result}", end="", file=sys.stderr, flush=True)
-            yield result
-        print(file=sys.stderr)
+        try:
+            for done, result in enumerate(results, start=1):
+                line = f"step {done}/{steps}: {result}"
+                print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
+                yield result
+        finally:
+            print(file=sys.stderr)
         return
     with tqdm(results, total=steps, unit="step") as bar:
         for result in bar:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from microgradx._core import weighted_sum
+from microgradx._core import NeuronBase, layer_outputs
 from microgradx.engine import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
 
 Activation: TypeAlias = str | Callable[[Value], Value]
 
-_ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
-    "relu": lambda value: value.relu(),
-    "tanh": lambda value: value.tanh(),
-    "sigmoid": lambda value: value.sigmoid(),
-    "linear": lambda value: value,
-}
 _NAMES = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linear"}
 
 
@@ -35,7 +29,7 @@ class Module:
         return []
 
 
-class Neuron(Module):
+class Neuron(Module, NeuronBase):
     """A weighted sum of its inputs plus a bias, and an activation function of that.
 
     Parameters
@@ -68,8 +62,8 @@ class Neuron(Module):
 
     def __init__(self, nin: int, nonlin: bool = True, activation: Activation = "relu") -> None:
         if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                known = ", ".join(map(repr, _ACTIVATIONS))
+            if activation not in _NAMES:
+                known = ", ".join(map(repr, _NAMES))
                 raise ValueError(
                     f"activation must be one of {known} or a callable, not {activation!r}"
                 )
@@ -82,32 +76,6 @@ class Neuron(Module):
         self.nonlin = nonlin
         self.activation = activation
 
-    def __call__(self, x: Iterable[Value | float]) -> Value:
-        """Compute the neuron's output.
-
-        Parameters
-        ----------
-        x : iterable of Value or number
-            As many inputs as the neuron has weights.
-
-        Returns
-        -------
-        Value
-
-        Raises
-        ------
-        ValueError
-            If the number of inputs is not the number of weights.
-        """
-        act = weighted_sum(self.w, x, self.b)
-        if not self.nonlin:
-            return act
-        if self.activation == "relu":
-            return act.relu()
-        if isinstance(self.activation, str):
-            return _ACTIVATIONS[self.activation](act)
-        return self.activation(act)
-
     def parameters(self) -> list[Value]:
         """List the weights, then the bias."""
         return [*self.w, self.b]
@@ -118,6 +86,16 @@ class Neuron(Module):
         if not isinstance(name, str):
             name = getattr(name, "__name__", type(name).__name__)
         return f"{_NAMES.get(name, name)}Neuron({len(self.w)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Collect the attributes, for copying and pickling."""
+        own = {name: getattr(self, name) for name in ("w", "b", "nonlin", "activation")}
+        return own | self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the attributes."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 class Layer(Module):
@@ -158,8 +136,7 @@ class Layer(Module):
         ValueError
             If the number of inputs is not that which the layer was made for.
         """
-        inputs = [x] if isinstance(x, Value) else list(x)
-        out = [n(inputs) for n in self.neurons]
+        out = layer_outputs(self.neurons, x)
         return out[0] if len(out) == 1 else out
 
     def parameters(self) -> list[Value]:

@@ -1,0 +1,223 @@
+// Neurons and layers.
+//
+// `NeuronBase` is what of a neuron must be quick: its four attributes, which the core reads without a
+// look-up, and the call. The class `microgradx.nn.Neuron` derives from it. A layer calls its neurons
+// one by one with the same list of inputs; it takes the short way, without a Python call for each, for
+// neurons whose call is still the one below, and calls all others as Python would. Nothing is
+// remembered from one call to the next.
+//
+// An activation function named by a string is the Value's method of that name; the short way, without
+// a wrapper for the sum, is taken while it is the engine's own.
+
+#include "bindings/neuron.hpp"
+
+#include <structmember.h>
+
+#include <array>
+#include <cstddef>
+
+#include "bindings/value_numbers.hpp"
+#include "bindings/weighted_sum.hpp"
+
+namespace mgx {
+
+namespace {
+
+struct NeuronObject {
+    PyObject_HEAD
+    PyObject* w;
+    PyObject* b;
+    PyObject* nonlin;
+    PyObject* activation;
+};
+
+NeuronObject* as_neuron(PyObject* object) noexcept {
+    return reinterpret_cast<NeuronObject*>(object);
+}
+
+// A method of Value that is an operation of the arena.
+struct NativeActivation {
+    PyObject* name;    // interned
+    PyObject* method;  // as it was when the module was imported
+    NodeId (*apply)(NodeId operand);
+};
+
+std::vector<NativeActivation> native_activations;
+
+void find_native_activations() {
+    const auto add = [](const char* name, NodeId (*apply)(NodeId)) {
+        PyObject* method = PyObject_GetAttrString(reinterpret_cast<PyObject*>(value_type), name);
+        if (method == nullptr) {
+            throw py::error_already_set();
+        }
+        native_activations.push_back({PyUnicode_InternFromString(name), method, apply});
+    };
+#define MGX_UNARY(Name, method, ...) \
+    add(#method, [](NodeId operand) { return arena.unary<Op::Name>(operand); });
+#define MGX_BINARY(...)
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+}
+
+// The operation that the name stands for, if the class still has the engine's own method.
+const NativeActivation* native_activation(PyObject* name) {
+    for (const NativeActivation& native : native_activations) {
+        if (native.name == name) {
+            PyObject* method = PyObject_GetAttr(reinterpret_cast<PyObject*>(value_type), name);
+            PyErr_Clear();
+            Py_XDECREF(method);
+            return method == native.method ? &native : nullptr;
+        }
+    }
+    return nullptr;
+}
+
+py::object attribute(PyObject* neuron, PyObject* NeuronObject::*member, const char* name) {
+    PyObject* value = as_neuron(neuron)->*member;
+    if (value == nullptr) {
+        PyErr_Format(PyExc_AttributeError, "this %.200s has no %s: its __init__ must call %s",
+                     Py_TYPE(neuron)->tp_name, name, "super().__init__(nin)");
+        throw py::error_already_set();
+    }
+    return py::reinterpret_borrow<py::object>(value);
+}
+
+[[nodiscard]] bool is_linear(const py::object& activation) noexcept {
+    return PyUnicode_Check(activation.ptr()) &&
+           PyUnicode_CompareWithASCIIString(activation.ptr(), "linear") == 0;
+}
+
+py::object activated(const py::object& sum, const py::object& activation) {
+    return PyUnicode_Check(activation.ptr()) ? sum.attr(activation)() : activation(sum);
+}
+
+// `remembered` spares the neurons of a layer looking their common activation function up.
+struct ActivationMemory {
+    PyObject* name = nullptr;
+    const NativeActivation* native = nullptr;
+};
+
+py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& remembered) {
+    const auto w = attribute(neuron, &NeuronObject::w, "w");
+    const auto b = attribute(neuron, &NeuronObject::b, "b");
+    const auto nonlin = attribute(neuron, &NeuronObject::nonlin, "nonlin");
+    const auto activation = attribute(neuron, &NeuronObject::activation, "activation");
+    const int is_nonlinear = PyObject_IsTrue(nonlin.ptr());
+    if (is_nonlinear < 0) {
+        throw py::error_already_set();
+    }
+    WeightedSum sum = weighted_sum(w.ptr(), inputs, b.ptr());
+    const bool applies = is_nonlinear == 1 && !is_linear(activation);
+    if (sum.owned == no_node) {
+        return applies ? activated(sum.made_by_python, activation) : sum.made_by_python;
+    }
+    Reference node(arena, sum.owned);
+    if (applies) {
+        if (remembered.name != activation.ptr()) {
+            remembered = {activation.ptr(), native_activation(activation.ptr())};
+        }
+        if (remembered.native != nullptr) {
+            const NodeId result = remembered.native->apply(node.id());
+            return py::reinterpret_steal<py::object>(wrap(result));
+        }
+    }
+    const auto value = py::reinterpret_steal<py::object>(wrap(node.take()));
+    return value && applies ? activated(value, activation) : value;
+}
+
+PyObject* call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept {
+    static std::array<char*, 2> names = {const_cast<char*>("x"), nullptr};
+    PyObject* x = nullptr;
+    if (PyArg_ParseTupleAndKeywords(arguments, keywords, "O:__call__", names.data(), &x) == 0) {
+        return nullptr;
+    }
+    return guarded<PyObject*>(nullptr, [&] {
+        Inputs inputs(x);
+        ActivationMemory memory;
+        return output(neuron, inputs, memory).release().ptr();
+    });
+}
+
+int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
+    const NeuronObject* neuron = as_neuron(object);
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(neuron->w);
+    Py_VISIT(neuron->b);
+    Py_VISIT(neuron->nonlin);
+    Py_VISIT(neuron->activation);
+    return 0;
+}
+
+int clear(PyObject* object) noexcept {
+    NeuronObject* neuron = as_neuron(object);
+    Py_CLEAR(neuron->w);
+    Py_CLEAR(neuron->b);
+    Py_CLEAR(neuron->nonlin);
+    Py_CLEAR(neuron->activation);
+    return 0;
+}
+
+void dealloc(PyObject* object) noexcept {
+    PyTypeObject* type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+}  // namespace
+
+py::object create_neuron_type() {
+    static std::array members = {
+        PyMemberDef{"w", T_OBJECT_EX, offsetof(NeuronObject, w), 0, "The weights."},
+        PyMemberDef{"b", T_OBJECT_EX, offsetof(NeuronObject, b), 0, "The bias."},
+        PyMemberDef{"nonlin", T_OBJECT_EX, offsetof(NeuronObject, nonlin), 0,
+                    "Whether the activation function is applied at all."},
+        PyMemberDef{"activation", T_OBJECT_EX, offsetof(NeuronObject, activation), 0,
+                    "The activation function: the name of a method of Value, 'linear', or a "
+                    "callable."},
+        PyMemberDef{nullptr, 0, 0, 0, nullptr}};
+    std::array slots = {
+        PyType_Slot{Py_tp_doc,
+                    const_cast<char*>("What the core needs of a neuron: its attributes and how to "
+                                      "compute its output.")},
+        PyType_Slot{Py_tp_call, reinterpret_cast<void*>(call)},
+        PyType_Slot{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+        PyType_Slot{Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+        PyType_Slot{Py_tp_clear, reinterpret_cast<void*>(clear)},
+        PyType_Slot{Py_tp_members, members.data()},
+        PyType_Slot{0, nullptr},
+    };
+    PyType_Spec specification = {"microgradx._core.NeuronBase", sizeof(NeuronObject), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                                 slots.data()};
+    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&specification));
+    if (!type) {
+        throw py::error_already_set();
+    }
+    find_native_activations();
+    return type;
+}
+
+py::list layer_outputs(const py::object& neurons, const py::object& x) {
+    const py::list items =
+        is_value(x.ptr()) ? py::list(py::make_tuple(x)) : py::list(py::iter(x));
+    Inputs inputs(items.ptr());
+    ActivationMemory memory;
+    py::list outputs;
+    for (const py::handle neuron : neurons) {
+        if (Py_TYPE(neuron.ptr())->tp_call == call) {
+            auto result = output(neuron.ptr(), inputs, memory);
+            if (!result) {
+                throw py::error_already_set();
+            }
+            outputs.append(std::move(result));
+        } else {
+            outputs.append(neuron(items));
+        }
+    }
+    return outputs;
+}
+
+}  // namespace mgx

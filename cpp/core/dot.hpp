@@ -1,0 +1,35 @@
+#pragma once
+
+// What a fused node, `bias + w0*x0 + w1*x1 + ...`, remembers. See fusion.cpp.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/node.hpp"
+
+namespace mgx {
+
+// The inputs x0, x1, ... that the neurons of a layer share. Holds one count of each.
+struct InputList {
+    struct Input {
+        NodeId id;
+        Node* node;
+    };
+    std::vector<Input> inputs;
+    std::uint32_t users = 0;   // dots, and whoever is making them
+    std::uint64_t sweep = 0;  // the last backward sweep that has marked the inputs
+};
+
+struct Dot {
+    struct Term {
+        NodeId weight;   // of which the dot holds a count
+        double product;  // weight * input at the time of the forward pass
+    };
+    std::vector<Term> terms;
+    std::uint32_t input_list = 0;
+    double bias_data = 0.0;  // at the time of the forward pass
+    bool swept = false;      // whether a backward sweep has passed here
+    Scalar hidden_grad;      // which the hidden nodes have all got from it
+};
+
+}  // namespace mgx

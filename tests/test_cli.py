@@ -1,0 +1,74 @@
+"""The command line explains itself and refuses what it cannot do."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from microgradx.__main__ import main
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.split() == ["microgradx", version("microgradx")]
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    output = capsys.readouterr().out
+    assert output.startswith("usage: python -m microgradx ")
+    assert {"demo", "run", "bench"} <= set(output.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("demo", ["--steps", "--output", "--seed", "moons.png", "1337"]),
+        ("run", ["script"]),
+        ("bench", ["--quick", "--markdown", "--json", "microgradx[bench]"]),
+    ],
+)
+def test_help_of_a_command_names_its_options(
+    command: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    output = capsys.readouterr().out
+    assert [option for option in options if option not in output] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "command"),
+        (["train"], "train"),
+        (["demo", "--steps", "0"], "--steps"),
+        (["demo", "--steps", "-5"], "--steps"),
+        (["demo", "--steps", "many"], "--steps"),
+        (["demo", "--seed", "-1"], "--seed"),
+        (["demo", "--seed", "4294967296"], "--seed"),
+        (["demo", "--seed", "1.5"], "--seed"),
+        (["demo", "moons.png"], "moons.png"),
+        (["run"], "script"),
+        (["run", "--steps"], "script"),
+        (["bench", "--json", "--markdown"], "--markdown"),
+        (["bench", "--slow"], "--slow"),
+    ],
+)
+def test_wrong_usage_is_explained(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    output, message = capsys.readouterr()
+    assert output == ""
+    assert complaint in message
+    assert "_integer" not in message
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "microgradx", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"microgradx {version('microgradx')}\n"
