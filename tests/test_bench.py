@@ -259,3 +259,12 @@ def test_options_choose_the_style(
     monkeypatch.setattr(command, "measure_all", lambda quick: ROWS)
     assert main(["bench", *options]) == 0
     assert capsys.readouterr().out.startswith(start)
+
+
+def test_an_operation_meets_the_product_of_floats() -> None:
+    tasks = operations.operation("a - b")
+    for engine in engines.ENGINES:
+        assert tasks[engine.name].statement == "a - b"
+        assert {type(operand) for operand in tasks[engine.name].names["operands"]} == {engine.Value}
+    assert tasks["float * float"].statement == "a * b"
+    assert {type(operand) for operand in tasks["float * float"].names["operands"]} == {float}

@@ -47,10 +47,10 @@ def expected() -> list[tuple[float, float]]:
     return results
 
 
-def half_plane(bias: float = 0.0) -> MLP:
-    """Return a network whose score is the first coordinate plus a bias."""
+def half_plane(across: float = 1.0, up: float = 0.0, bias: float = 0.0) -> MLP:
+    """Return a network whose score is linear, by default the first coordinate."""
     model = MLP(2, [1])
-    for p, value in zip(model.parameters(), (1.0, 0.0, bias), strict=True):
+    for p, value in zip(model.parameters(), (across, up, bias), strict=True):
         p.data = value
     return model
 
@@ -144,13 +144,16 @@ def test_suffix_says_the_format(tmp_path: Path, name: str, start: bytes) -> None
 def test_picture_shows_which_side_is_which(tmp_path: Path) -> None:
     points, labels = small_moons()
     output = tmp_path / "moons.png"
-    demo.draw_picture(str(output), half_plane(), points, labels, "")
-    pixels = imread(output)
-    row = pixels[int(pixels.shape[0] * 0.9)]
-    red, blue = row[:, 0], row[:, 2]
-    width = len(row)
-    assert (blue > red)[width // 10 : width // 5].all()
-    assert (red > blue)[width * 4 // 5 : width * 9 // 10].all()
+    for across, up in ((1.0, 0.0), (0.0, 1.0)):
+        demo.draw_picture(str(output), half_plane(across, up), points, labels, "")
+        pixels = imread(output)
+        height, width = pixels.shape[:2]
+        left_bottom = pixels[height * 9 // 10, width // 8]
+        other = (
+            pixels[height * 9 // 10, width * 7 // 8] if across else pixels[height // 8, width // 8]
+        )
+        assert left_bottom[2] > left_bottom[0]
+        assert other[0] > other[2]
 
 
 def test_picture_without_a_boundary_in_view(tmp_path: Path) -> None:
@@ -227,19 +230,21 @@ def test_bad_output_is_refused_before_training(
     assert not list(tmp_path.iterdir())
 
 
-def test_picture_of_before_survives_a_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [b"from before", None])
+def test_failure_leaves_the_file_as_it_was(
+    before: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def training(*_: object) -> Iterator[demo.Result]:
         raise RuntimeError("no training today")
         yield
 
     picture = tmp_path / "moons.png"
-    picture.write_bytes(b"from before")
+    if before is not None:
+        picture.write_bytes(before)
     monkeypatch.setattr(demo, "training", training)
     with pytest.raises(RuntimeError):
         main(["demo", "--output", str(picture)])
-    assert picture.read_bytes() == b"from before"
+    assert (picture.read_bytes() if picture.exists() else None) == before
 
 
 @pytest.mark.parametrize("done", [0, 2])

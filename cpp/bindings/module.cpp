@@ -28,6 +28,11 @@ py::tuple operation_rows() {
     return py::tuple(rows);
 }
 
+PyMethodDef functions[] = {
+    {"layer_outputs", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(layer_outputs)),
+     METH_FASTCALL, layer_outputs_documentation},
+    {nullptr, nullptr, 0, nullptr}};
+
 }  // namespace
 
 }  // namespace mgx
@@ -40,18 +45,9 @@ PYBIND11_MODULE(_core, module) {
     connect_arena();
     module.attr("Value") = create_value_type();
     module.attr("NeuronBase") = create_neuron_type();
-    module.def("layer_outputs", &layer_outputs, py::arg("neurons"), py::arg("x"), py::pos_only(),
-               "Compute the outputs of neurons that share their inputs.\n\n"
-               "Parameters\n----------\n"
-               "neurons : iterable of callable\n"
-               "x : Value or iterable of Value or number\n"
-               "    The inputs; a Value alone is the only input.\n\n"
-               "Returns\n-------\n"
-               "list\n"
-               "    What each neuron returns, in their order.\n\n"
-               "Raises\n------\n"
-               "ValueError\n"
-               "    If the number of inputs is not that of a neuron's weights.");
+    if (PyModule_AddFunctions(module.ptr(), functions) != 0) {
+        throw py::error_already_set();
+    }
 
     py::class_<OpInfo>(module, "Operation", "A row of the table of operations.")
         .def_property_readonly(

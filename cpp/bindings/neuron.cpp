@@ -73,32 +73,74 @@ const NativeActivation* native_activation(PyObject* name) {
     return nullptr;
 }
 
+py::object activated(const py::object& sum, const py::object& activation) {
+    return PyUnicode_Check(activation.ptr()) ? sum.attr(activation)() : activation(sum);
+}
+
+// What the activation function is; found once for the neurons of a layer, which share it.
+class ActivationMemory {
+public:
+    [[nodiscard]] const NativeActivation* native(PyObject* activation) {
+        recall(activation);
+        return native_;
+    }
+    [[nodiscard]] bool is_linear(PyObject* activation) {
+        recall(activation);
+        return is_linear_;
+    }
+
+private:
+    void recall(PyObject* activation) {
+        if (activation != activation_) {
+            activation_ = activation;
+            native_ = native_activation(activation);
+            is_linear_ = PyUnicode_Check(activation) &&
+                         PyUnicode_CompareWithASCIIString(activation, "linear") == 0;
+        }
+    }
+
+    PyObject* activation_ = nullptr;
+    const NativeActivation* native_ = nullptr;
+    bool is_linear_ = false;
+};
+
+// The output where nothing in the neuron is out of the ordinary; null, without an error, otherwise.
+PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMemory& activations) {
+    const bool is_nonlinear = neuron->nonlin == Py_True;
+    if (neuron->w == nullptr || neuron->b == nullptr || neuron->activation == nullptr ||
+        !(is_nonlinear || neuron->nonlin == Py_False)) {
+        return nullptr;
+    }
+    const bool applies = is_nonlinear && !activations.is_linear(neuron->activation);
+    const NativeActivation* native = applies ? activations.native(neuron->activation) : nullptr;
+    if (applies && native == nullptr) {
+        return nullptr;
+    }
+    const NodeId sum = fused_weighted_sum(neuron->w, inputs, neuron->b);
+    if (sum == no_node || !applies) {
+        return sum != no_node ? wrap(sum) : nullptr;
+    }
+    const Reference owned_sum(arena, sum);
+    return wrap(native->apply(sum));
+}
+
 py::object attribute(PyObject* neuron, PyObject* NeuronObject::*member, const char* name) {
     PyObject* value = as_neuron(neuron)->*member;
     if (value == nullptr) {
-        PyErr_Format(PyExc_AttributeError, "this %.200s has no %s: its __init__ must call %s",
-                     Py_TYPE(neuron)->tp_name, name, "super().__init__(nin)");
+        PyErr_Format(PyExc_AttributeError,
+                     "this %.200s has no %s: its __init__ must call super().__init__(nin)",
+                     Py_TYPE(neuron)->tp_name, name);
         throw py::error_already_set();
     }
     return py::reinterpret_borrow<py::object>(value);
 }
 
-[[nodiscard]] bool is_linear(const py::object& activation) noexcept {
-    return PyUnicode_Check(activation.ptr()) &&
-           PyUnicode_CompareWithASCIIString(activation.ptr(), "linear") == 0;
-}
-
-py::object activated(const py::object& sum, const py::object& activation) {
-    return PyUnicode_Check(activation.ptr()) ? sum.attr(activation)() : activation(sum);
-}
-
-// `remembered` spares the neurons of a layer looking their common activation function up.
-struct ActivationMemory {
-    PyObject* name = nullptr;
-    const NativeActivation* native = nullptr;
-};
-
-py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& remembered) {
+py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& activations) {
+    PyObject* plain = plain_output(as_neuron(neuron), inputs, activations);
+    if (plain != nullptr || PyErr_Occurred() != nullptr) {
+        return plain != nullptr ? py::reinterpret_steal<py::object>(plain)
+                                : throw py::error_already_set();
+    }
     const auto w = attribute(neuron, &NeuronObject::w, "w");
     const auto b = attribute(neuron, &NeuronObject::b, "b");
     const auto nonlin = attribute(neuron, &NeuronObject::nonlin, "nonlin");
@@ -107,23 +149,13 @@ py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& remembered
     if (is_nonlinear < 0) {
         throw py::error_already_set();
     }
-    WeightedSum sum = weighted_sum(w.ptr(), inputs, b.ptr());
-    const bool applies = is_nonlinear == 1 && !is_linear(activation);
-    if (sum.owned == no_node) {
-        return applies ? activated(sum.made_by_python, activation) : sum.made_by_python;
+    const NodeId fused = fused_weighted_sum(w.ptr(), inputs, b.ptr());
+    const auto sum = fused != no_node ? py::reinterpret_steal<py::object>(wrap(fused))
+                                      : weighted_sum_in_python(w, inputs, b);
+    if (!sum) {
+        throw py::error_already_set();
     }
-    Reference node(arena, sum.owned);
-    if (applies) {
-        if (remembered.name != activation.ptr()) {
-            remembered = {activation.ptr(), native_activation(activation.ptr())};
-        }
-        if (remembered.native != nullptr) {
-            const NodeId result = remembered.native->apply(node.id());
-            return py::reinterpret_steal<py::object>(wrap(result));
-        }
-    }
-    const auto value = py::reinterpret_steal<py::object>(wrap(node.take()));
-    return value && applies ? activated(value, activation) : value;
+    return is_nonlinear == 1 && !activations.is_linear(activation.ptr()) ? activated(sum, activation) : sum;
 }
 
 PyObject* call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept {
@@ -134,8 +166,8 @@ PyObject* call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexce
     }
     return guarded<PyObject*>(nullptr, [&] {
         Inputs inputs(x);
-        ActivationMemory memory;
-        return output(neuron, inputs, memory).release().ptr();
+        ActivationMemory activations;
+        return output(neuron, inputs, activations).release().ptr();
     });
 }
 
@@ -200,24 +232,43 @@ py::object create_neuron_type() {
     return type;
 }
 
-py::list layer_outputs(const py::object& neurons, const py::object& x) {
-    const py::list items =
-        is_value(x.ptr()) ? py::list(py::make_tuple(x)) : py::list(py::iter(x));
-    Inputs inputs(items.ptr());
-    ActivationMemory memory;
-    py::list outputs;
-    for (const py::handle neuron : neurons) {
-        if (Py_TYPE(neuron.ptr())->tp_call == call) {
-            auto result = output(neuron.ptr(), inputs, memory);
-            if (!result) {
-                throw py::error_already_set();
-            }
-            outputs.append(std::move(result));
-        } else {
-            outputs.append(neuron(items));
-        }
+PyObject* layer_outputs(PyObject* /*module*/, PyObject* const* arguments,
+                        Py_ssize_t count) noexcept {
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "layer_outputs() takes 2 arguments, not %zd", count);
+        return nullptr;
     }
-    return outputs;
+    return guarded<PyObject*>(nullptr, [&] {
+        PyObject* x = arguments[1];
+        const auto items = is_value(x) ? py::list(py::make_tuple(py::handle(x)))
+                                       : py::list(py::reinterpret_borrow<py::object>(x));
+        const auto neurons = py::list(py::reinterpret_borrow<py::object>(arguments[0]));
+        Inputs inputs(items.ptr());
+        ActivationMemory activations;
+        py::list outputs(neurons.size());
+        Py_ssize_t position = 0;
+        for (const py::handle neuron : neurons) {
+            auto result = Py_TYPE(neuron.ptr())->tp_call == call
+                              ? output(neuron.ptr(), inputs, activations)
+                              : neuron(items);
+            PyList_SET_ITEM(outputs.ptr(), position++, result.release().ptr());
+        }
+        return outputs.release().ptr();
+    });
 }
+
+const char* const layer_outputs_documentation =
+    "layer_outputs(neurons, x, /)\n--\n\n"
+    "Compute the outputs of neurons that share their inputs.\n\n"
+    "Parameters\n----------\n"
+    "neurons : iterable of callable\n"
+    "x : Value or iterable of Value or number\n"
+    "    The inputs; a Value alone is the only input.\n\n"
+    "Returns\n-------\n"
+    "list\n"
+    "    What each neuron returns, in their order.\n\n"
+    "Raises\n------\n"
+    "ValueError\n"
+    "    If the number of inputs is not that of a neuron's weights.";
 
 }  // namespace mgx

@@ -14,41 +14,33 @@ namespace mgx {
 
 namespace {
 
-// The node of a plain Value of which none of the flags is set; no_node for anything else.
-[[nodiscard]] NodeId plain_node(PyObject* object, Flags forbidden) noexcept {
-    if (!is_exact_value(object)) {
-        return no_node;
+// The node of a plain Value of which none of the flags is set; null for anything else.
+[[nodiscard]] LiveNode plain_node(PyObject* object, Flags forbidden) noexcept {
+    if (is_exact_value(object) && as_value(object)->node != no_node) {
+        const NodeId id = as_value(object)->node;
+        Node& node = arena.node(id);
+        if (!node.has(forbidden)) {
+            return {&node, id};
+        }
     }
-    const NodeId id = as_value(object)->node;
-    return id != no_node && !arena.node(id).has(forbidden) ? id : no_node;
+    return {nullptr, no_node};
 }
 
 constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
 
-// Buffers that are used again and again; no Python code runs while they are in use.
-std::vector<NodeId> input_ids;
-std::vector<NodeId> weight_ids;
+// A buffer that is used again and again; no Python code runs while it is in use.
+std::vector<LiveNode> input_nodes;
 
-[[nodiscard]] bool collect_weights(PyObject* weights, Py_ssize_t terms) {
-    weight_ids.resize(static_cast<std::size_t>(terms));
-    for (std::size_t i = 0; i < weight_ids.size(); ++i) {
-        PyObject* weight = PySequence_Fast_GET_ITEM(weights, static_cast<Py_ssize_t>(i));
-        weight_ids[i] = plain_node(weight, watched | Flags::IntegerData);
-        if (weight_ids[i] == no_node) {
+// Fill in the weights; false if one is not a plain float.
+[[nodiscard]] bool collect_weights(PyObject* list, std::span<Dot::Term> terms) noexcept {
+    PyObject** weight = PySequence_Fast_ITEMS(list);
+    for (Dot::Term& term : terms) {
+        term.weight = plain_node(*weight++, watched | Flags::IntegerData);
+        if (term.weight.node == nullptr) {
             return false;
         }
     }
     return true;
-}
-
-py::object sum_in_python(PyObject* weights, const Inputs& inputs, PyObject* bias) {
-    auto sum = py::reinterpret_borrow<py::object>(bias);
-    for (Py_ssize_t i = 0; i < inputs.size() && i < PySequence_Fast_GET_SIZE(weights); ++i) {
-        const auto weight = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(weights, i));
-        const auto input = py::reinterpret_borrow<py::object>(inputs[i]);
-        sum = sum + weight * input;
-    }
-    return sum;
 }
 
 py::object as_fast_sequence(PyObject* iterable, const char* message) {
@@ -79,10 +71,10 @@ std::optional<std::uint32_t> Inputs::list() {
     }
     give_up_list();
     std::vector<PyObject*> numbers;
-    input_ids.clear();
+    input_nodes.clear();
     for (Py_ssize_t i = 0; i < size(); ++i) {
-        input_ids.push_back(plain_node((*this)[i], watched));
-        if (input_ids.back() == no_node) {
+        input_nodes.push_back(plain_node((*this)[i], watched));
+        if (input_nodes.back().node == nullptr) {
             if (is_value((*this)[i])) {
                 return std::nullopt;
             }
@@ -90,7 +82,7 @@ std::optional<std::uint32_t> Inputs::list() {
         }
     }
     if (numbers.empty()) {
-        list_ = arena.make_input_list(input_ids);
+        list_ = arena.make_input_list(input_nodes);
         return list_;
     }
     // Converting a number can run code of its type's, so the buffer is filled anew afterwards.
@@ -111,13 +103,14 @@ std::optional<std::uint32_t> Inputs::list() {
             leaves.reserve(numbers.size());
             leaves.push_back(arena.leaf(scalar));
         }
-        input_ids.clear();
+        input_nodes.clear();
         auto leaf = leaves.begin();
         for (Py_ssize_t i = 0; i < size(); ++i) {
-            const NodeId id = plain_node((*this)[i], Flags::None);
-            input_ids.push_back(id != no_node ? id : *leaf++);
+            const LiveNode input = plain_node((*this)[i], Flags::None);
+            input_nodes.push_back(input.node != nullptr ? input : LiveNode{&arena.node(*leaf), *leaf});
+            leaf += input.node == nullptr;
         }
-        list_ = arena.make_input_list(input_ids);
+        list_ = arena.make_input_list(input_nodes);
     } catch (...) {
         release_leaves();
         throw;
@@ -127,22 +120,42 @@ std::optional<std::uint32_t> Inputs::list() {
     return list_;
 }
 
-WeightedSum weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
-    const auto sequence = as_fast_sequence(weights, "the weights of a neuron must be iterable");
+NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
+    const Py_ssize_t terms = inputs.size();
+    if (terms == 0 || !PyList_CheckExact(weights) || PyList_GET_SIZE(weights) != terms ||
+        !has_native_operators(value_type)) {
+        return no_node;
+    }
+    const LiveNode bias_node = plain_node(bias, watched);
+    const auto list = bias_node.node != nullptr ? inputs.list() : std::nullopt;
+    if (!list.has_value()) {
+        return no_node;
+    }
+    const std::uint32_t dot = arena.begin_dot(static_cast<std::size_t>(terms));
+    if (!collect_weights(weights, arena.terms(dot))) {
+        arena.abandon_dot(dot);
+        return no_node;
+    }
+    return arena.finish_dot(dot, bias_node.id, *list);
+}
+
+py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
+                                  const py::object& bias) {
+    const auto sequence = as_fast_sequence(weights.ptr(), "the weights of a neuron must be iterable");
     const Py_ssize_t terms = PySequence_Fast_GET_SIZE(sequence.ptr());
     if (inputs.size() != terms) {
         PyErr_Format(PyExc_ValueError, "expected %zd inputs, one for each weight, but got %zd", terms,
                      inputs.size());
         throw py::error_already_set();
     }
-    if (terms > 0 && has_native_operators(value_type)) {
-        const auto list = inputs.list();
-        const NodeId bias_id = plain_node(bias, watched);
-        if (list.has_value() && bias_id != no_node && collect_weights(sequence.ptr(), terms)) {
-            return {arena.dot(bias_id, weight_ids, *list), {}};
-        }
+    py::object sum = bias;
+    for (Py_ssize_t i = 0; i < inputs.size() && i < PySequence_Fast_GET_SIZE(sequence.ptr()); ++i) {
+        const auto weight =
+            py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(sequence.ptr(), i));
+        const auto input = py::reinterpret_borrow<py::object>(inputs[i]);
+        sum = sum + weight * input;
     }
-    return {no_node, sum_in_python(sequence.ptr(), inputs, bias)};
+    return sum;
 }
 
 }  // namespace mgx

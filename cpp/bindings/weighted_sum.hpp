@@ -37,14 +37,14 @@ private:
     bool holds_numbers_ = false;
 };
 
-// bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order: one fused node
-// where possible, which then is `owned`, else whatever Python's operators make of it.
-struct WeightedSum {
-    NodeId owned = no_node;
-    py::object made_by_python;
-};
+// The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, as one fused
+// node that the caller owns; no_node if something in it is not plain. Runs no Python code unless
+// numbers of foreign types are among the inputs.
+[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias);
 
-// Throws error_already_set, ValueError if there are more or fewer inputs than weights.
-[[nodiscard]] WeightedSum weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias);
+// The same sum by Python's operators, whatever they make of it. Throws error_already_set, ValueError
+// if there are more or fewer inputs than weights.
+[[nodiscard]] py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
+                                                const py::object& bias);
 
 }  // namespace mgx

@@ -119,15 +119,15 @@ void Arena::after_last_consumer(NodeId id) noexcept {
 void Arena::reclaim(NodeId id) noexcept {
     node(id).count = static_cast<std::uint32_t>(no_node);
     NodeId waiting = id;
-    const auto release_operand = [&](NodeId operand) {
-        Node& released = node(operand);
-        if (--released.count == 0) {
-            released.count = static_cast<std::uint32_t>(waiting);
-            waiting = operand;
-        } else if (released.count == 1 && released.has(Flags::KeepsWrapper)) {
-            dropped_.push_back(wrapper(operand));
+    const auto release_live = [&](LiveNode released) {
+        if (--released.node->count == 0) {
+            released.node->count = static_cast<std::uint32_t>(waiting);
+            waiting = released.id;
+        } else if (released.node->count == 1 && released.node->has(Flags::KeepsWrapper)) {
+            dropped_.push_back(wrapper(released.id));
         }
     };
+    const auto release_operand = [&](NodeId operand) { release_live({&node(operand), operand}); };
     while (waiting != no_node) {
         const NodeId dead_id = waiting;
         Page& home = page(dead_id);
@@ -144,16 +144,17 @@ void Arena::reclaim(NodeId id) noexcept {
             custom_operands_.erase(found);
         } else if (dead.op == Op::Dot) {
             const auto number = static_cast<std::uint32_t>(dead.operands[0]);
+            const Dot& dot = dots_[number];
             release_operand(dead.operands[1]);
-            for (const Dot::Term& term : dots_[number].terms) {
-                release_operand(term.weight);
+            for (const Dot::Term& term : dot.terms) {
+                release_live(term.weight);
             }
-            const std::uint32_t input_list = dots_[number].input_list;
-            if (--input_lists_[input_list].users == 0) {
-                for (const InputList::Input& input : input_lists_[input_list].inputs) {
-                    release_operand(input.id);
+            InputList& list = input_lists_[dot.input_list];
+            if (--list.users == 0) {
+                for (const LiveNode& input : list.inputs) {
+                    release_live(input);
                 }
-                input_lists_.give_back(input_list);
+                input_lists_.give_back(dot.input_list);
             }
             dots_.give_back(number);
         } else if (!dead.has(Flags::OperandsByWrapper)) {
@@ -294,7 +295,7 @@ ArenaCounters Arena::counters() const noexcept {
         counters.bytes += sizeof(Dot) + dot.terms.capacity() * sizeof(Dot::Term);
     }
     for (const InputList& list : input_lists_.objects()) {
-        counters.bytes += sizeof(InputList) + list.inputs.capacity() * sizeof(InputList::Input);
+        counters.bytes += sizeof(InputList) + list.inputs.capacity() * sizeof(LiveNode);
     }
     return counters;
 }

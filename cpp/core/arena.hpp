@@ -78,10 +78,16 @@ public:
 
     // Weighted sums, fused; see fusion.cpp. The list of inputs is made once for all that share it;
     // the maker gives it up by releasing it. The weights are floats, and as many as the inputs.
-    [[nodiscard]] std::uint32_t make_input_list(std::span<const NodeId> inputs);
+    [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
     void release_input_list(std::uint32_t number) noexcept;
-    [[nodiscard]] NodeId dot(NodeId bias, std::span<const NodeId> weights,
-                             std::uint32_t input_list);
+    //
+    // A dot is begun, its weights are filled in, and it is finished or, if that fails, abandoned.
+    [[nodiscard]] std::uint32_t begin_dot(std::size_t terms);
+    [[nodiscard]] std::span<Dot::Term> terms(std::uint32_t dot) noexcept {
+        return dots_[dot].terms;
+    }
+    [[nodiscard]] NodeId finish_dot(std::uint32_t dot, NodeId bias, std::uint32_t input_list);
+    void abandon_dot(std::uint32_t dot) noexcept { dots_.give_back(dot); }
     // Make the nodes that a Dot hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
         if (node(id).op == Op::Dot) {
@@ -101,10 +107,10 @@ public:
     [[nodiscard]] std::span<const NodeId> operands(NodeId id);
 
     // Counting references.
-    void retain(NodeId id) noexcept {
-        Node& referred = node(id);
-        if (++referred.count == 2 && referred.has(Flags::KeepsWrapper)) {
-            host_->hold(wrapper(id));
+    void retain(NodeId id) noexcept { retain(LiveNode{&node(id), id}); }
+    void retain(LiveNode referred) noexcept {
+        if (++referred.node->count == 2 && referred.node->has(Flags::KeepsWrapper)) {
+            host_->hold(wrapper(referred.id));
         }
     }
     void release(NodeId id) noexcept {

@@ -190,27 +190,24 @@ private:
         InputList& list = arena_.input_lists_[dot.input_list];
         if (list.sweep != serial_) {
             list.sweep = serial_;
-            for (const InputList::Input& input : list.inputs) {
+            for (const LiveNode& input : list.inputs) {
                 mark(input.id);
             }
         }
-        const InputList::Input* input = list.inputs.data();
-        if (grad.is_integer) {
-            for (const Dot::Term& term : dot.terms) {
-                Node& weight = mark(term.weight);
+        const LiveNode* input = list.inputs.data();
+        constexpr Flags special = Flags::HasCallback | Flags::IntegerGrad;
+        for (const Dot::Term& term : dot.terms) {
+            Node& weight = *term.weight.node;
+            Node& other = *input++->node;
+            if (weight.op != Op::Leaf || grad.is_integer || weight.has(special) ||
+                other.has(Flags::IntegerGrad)) [[unlikely]] {
+                mark(term.weight.id);
                 const Scalar weight_data = weight.data();
-                pass_to(weight, input->node->data(), grad);
-                pass_to(*input->node, weight_data, grad);
-                ++input;
-            }
-        } else {
-            for (const Dot::Term& term : dot.terms) {
-                Node& weight = mark(term.weight);
-                weight.grad_value += input->node->data_value * grad.value;
-                weight.flags = without(weight.flags, Flags::IntegerGrad);
-                input->node->grad_value += weight.data_value * grad.value;
-                input->node->flags = without(input->node->flags, Flags::IntegerGrad);
-                ++input;
+                pass_to(weight, other.data(), grad);
+                pass_to(other, weight_data, grad);
+            } else {
+                weight.grad_value += other.data_value * grad.value;
+                other.grad_value += weight.data_value * grad.value;
             }
         }
         return true;

@@ -9,21 +9,23 @@
 
 namespace mgx {
 
+// A node that is alive, under both of its names: where it lies does not change.
+struct LiveNode {
+    Node* node;
+    NodeId id;
+};
+
 // The inputs x0, x1, ... that the neurons of a layer share. Holds one count of each.
 struct InputList {
-    struct Input {
-        NodeId id;
-        Node* node;
-    };
-    std::vector<Input> inputs;
-    std::uint32_t users = 0;   // dots, and whoever is making them
+    std::vector<LiveNode> inputs;
+    std::uint32_t users = 0;  // dots, and whoever is making them
     std::uint64_t sweep = 0;  // the last backward sweep that has marked the inputs
 };
 
 struct Dot {
     struct Term {
-        NodeId weight;   // of which the dot holds a count
-        double product;  // weight * input at the time of the forward pass
+        LiveNode weight;  // of which the dot holds a count
+        double product;   // weight * input at the time of the forward pass
     };
     std::vector<Term> terms;
     std::uint32_t input_list = 0;

@@ -23,18 +23,17 @@
 
 namespace mgx {
 
-std::uint32_t Arena::make_input_list(std::span<const NodeId> inputs) {
+std::uint32_t Arena::make_input_list(std::span<const LiveNode> inputs) {
     const std::uint32_t number = input_lists_.take();
     InputList& list = input_lists_[number];
     try {
-        list.inputs.resize(inputs.size());
+        list.inputs.assign(inputs.begin(), inputs.end());
     } catch (...) {
         input_lists_.give_back(number);
         throw;
     }
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-        list.inputs[i] = {inputs[i], &node(inputs[i])};
-        retain(inputs[i]);
+    for (const LiveNode& input : inputs) {
+        retain(input);
     }
     list.users = 1;
     list.sweep = 0;
@@ -52,18 +51,20 @@ void Arena::release_input_list(std::uint32_t number) noexcept {
     input_lists_.give_back(number);
 }
 
-NodeId Arena::dot(NodeId bias, std::span<const NodeId> weights, std::uint32_t input_list) {
+std::uint32_t Arena::begin_dot(std::size_t terms) {
     const std::uint32_t number = dots_.take();
+    try {
+        dots_[number].terms.resize(terms);
+    } catch (...) {
+        dots_.give_back(number);
+        throw;
+    }
+    return number;
+}
+
+NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list) {
+    const NodeId id = interior(Op::Dot, Scalar::real(0.0), {NodeId{number}, bias});
     Dot& dot = dots_[number];
-    const NodeId id = [&] {
-        try {
-            dot.terms.resize(weights.size());
-            return interior(Op::Dot, Scalar::real(0.0), {NodeId{number}, bias});
-        } catch (...) {
-            dots_.give_back(number);
-            throw;
-        }
-    }();
     InputList& list = input_lists_[input_list];
     ++list.users;
     dot.input_list = input_list;
@@ -72,15 +73,12 @@ NodeId Arena::dot(NodeId bias, std::span<const NodeId> weights, std::uint32_t in
     dot.bias_data = node(bias).data_value;
     retain(bias);
     double sum = dot.bias_data;
-    const InputList::Input* input = list.inputs.data();
-    Dot::Term* term = dot.terms.data();
-    for (const NodeId weight : weights) {
-        const double product = node(weight).data_value * input->node->data_value;
-        retain(weight);
-        *term = {weight, product};
-        sum += product;
+    const LiveNode* input = list.inputs.data();
+    for (Dot::Term& term : dot.terms) {
+        term.product = term.weight.node->data_value * input->node->data_value;
+        sum += term.product;
+        retain(term.weight);
         ++input;
-        ++term;
     }
     node(id).data_value = sum;
     return id;
@@ -122,7 +120,7 @@ void Arena::expand(NodeId id) {
         const Dot::Term& term = dot.terms[i];
         const NodeId input = list.inputs[i].id;
         retain(input);
-        const NodeId product = hidden_node(Op::Mul, term.product, term.weight, input);
+        const NodeId product = hidden_node(Op::Mul, term.product, term.weight.id, input);
         if (i + 1 < terms) {
             sum_data += term.product;
             sum = hidden_node(Op::Add, sum_data, sum, product);

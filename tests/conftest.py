@@ -1,0 +1,76 @@
+"""What the tests share: the two engines, a count of living nodes, and processes of their own."""
+
+import gc
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import hypothesis
+import micrograd.engine
+import micrograd.nn
+import pytest
+
+import microgradx
+
+# `pytest --hypothesis-profile thorough` looks longer.
+hypothesis.settings.register_profile("brief", deadline=None, max_examples=150)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
+hypothesis.settings.load_profile("brief")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An implementation of micrograd's API."""
+
+    Value: Any
+    nn: ModuleType
+
+
+MICROGRAD = Engine(micrograd.engine.Value, micrograd.nn)
+MICROGRADX = Engine(microgradx.Value, microgradx.nn)
+
+
+@pytest.fixture(params=[MICROGRAD, MICROGRADX], ids=["micrograd", "microgradx"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Run the test on both engines: what it expects is then true of micrograd as well."""
+    engine: Engine = request.param
+    return engine
+
+
+def count_living_nodes() -> int:
+    """Count the nodes that are alive when all garbage has been collected."""
+    gc.collect()
+    nodes: int = microgradx._core.arena_counters()["nodes"]
+    return nodes
+
+
+@pytest.fixture
+def living_nodes() -> Callable[[], int]:
+    """Give a function that counts the nodes that are alive, garbage aside."""
+    return count_living_nodes
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Give a function that runs a program in a process of its own and returns what it prints.
+
+    For programs that could bring the process down or need one to themselves.
+    """
+
+    def run(program: str, *options: str) -> str:
+        command = [sys.executable, "-W", "error", "-X", "faulthandler", *options]
+        result = subprocess.run(
+            [*command, "-c", textwrap.dedent(program)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, f"exit code {result.returncode}\n{result.stderr}"
+        assert result.stderr == ""
+        return result.stdout
+
+    return run
