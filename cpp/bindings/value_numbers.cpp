@@ -124,14 +124,6 @@ PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
 
 }  // namespace
 
-PyObject* wrap_result(NodeId owned, bool watched) noexcept {
-    PyObject* result = wrap(owned);
-    if (watched && result != nullptr && !hold_operands(as_value(result))) {
-        Py_CLEAR(result);
-    }
-    return result;
-}
-
 PyObject* value_add(PyObject* left, PyObject* right) noexcept {
     if (both_exact(left, right)) {
         return binary_of_exact<Op::Add>(left, right);

@@ -24,7 +24,13 @@ PyObject* value_float(PyObject* operand) noexcept;
 }
 
 // The wrapper of a new node, given one count of it; `watched` if an operand of it is.
-[[nodiscard]] PyObject* wrap_result(NodeId owned, bool watched) noexcept;
+[[nodiscard]] inline PyObject* wrap_result(NodeId owned, bool watched) noexcept {
+    PyObject* result = wrap(owned);
+    if (watched && result != nullptr && !hold_operands(as_value(result))) [[unlikely]] {
+        Py_CLEAR(result);
+    }
+    return result;
+}
 
 // The result of a unary operation on the Value `operand`.
 template <Op op>

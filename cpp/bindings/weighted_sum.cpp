@@ -14,8 +14,11 @@ namespace mgx {
 
 namespace {
 
+constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
+
 // The node of a plain Value of which none of the flags is set; null for anything else.
-[[nodiscard]] LiveNode plain_node(PyObject* object, Flags forbidden) noexcept {
+template <Flags forbidden>
+[[nodiscard]] inline LiveNode plain_node(PyObject* object) noexcept {
     if (is_exact_value(object) && as_value(object)->node != no_node) {
         const NodeId id = as_value(object)->node;
         Node& node = arena.node(id);
@@ -26,22 +29,8 @@ namespace {
     return {nullptr, no_node};
 }
 
-constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
-
 // A buffer that is used again and again; no Python code runs while it is in use.
 std::vector<LiveNode> input_nodes;
-
-// Fill in the weights; false if one is not a plain float.
-[[nodiscard]] bool collect_weights(PyObject* list, std::span<Dot::Term> terms) noexcept {
-    PyObject** weight = PySequence_Fast_ITEMS(list);
-    for (Dot::Term& term : terms) {
-        term.weight = plain_node(*weight++, watched | Flags::IntegerData);
-        if (term.weight.node == nullptr) {
-            return false;
-        }
-    }
-    return true;
-}
 
 py::object as_fast_sequence(PyObject* iterable, const char* message) {
     auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable, message));
@@ -73,7 +62,7 @@ std::optional<std::uint32_t> Inputs::list() {
     std::vector<PyObject*> numbers;
     input_nodes.clear();
     for (Py_ssize_t i = 0; i < size(); ++i) {
-        input_nodes.push_back(plain_node((*this)[i], watched));
+        input_nodes.push_back(plain_node<watched>((*this)[i]));
         if (input_nodes.back().node == nullptr) {
             if (is_value((*this)[i])) {
                 return std::nullopt;
@@ -106,7 +95,7 @@ std::optional<std::uint32_t> Inputs::list() {
         input_nodes.clear();
         auto leaf = leaves.begin();
         for (Py_ssize_t i = 0; i < size(); ++i) {
-            const LiveNode input = plain_node((*this)[i], Flags::None);
+            const LiveNode input = plain_node<Flags::None>((*this)[i]);
             input_nodes.push_back(input.node != nullptr ? input : LiveNode{&arena.node(*leaf), *leaf});
             leaf += input.node == nullptr;
         }
@@ -126,17 +115,15 @@ NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
         !has_native_operators(value_type)) {
         return no_node;
     }
-    const LiveNode bias_node = plain_node(bias, watched);
+    const LiveNode bias_node = plain_node<watched>(bias);
     const auto list = bias_node.node != nullptr ? inputs.list() : std::nullopt;
     if (!list.has_value()) {
         return no_node;
     }
-    const std::uint32_t dot = arena.begin_dot(static_cast<std::size_t>(terms));
-    if (!collect_weights(weights, arena.terms(dot))) {
-        arena.abandon_dot(dot);
-        return no_node;
-    }
-    return arena.finish_dot(dot, bias_node.id, *list);
+    PyObject** weight = PySequence_Fast_ITEMS(weights);
+    return arena.dot(bias_node.id, *list, [&weight] {
+        return plain_node<watched | Flags::IntegerData>(*weight++);
+    });
 }
 
 py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,

@@ -107,70 +107,86 @@ void Arena::leave_operands_to_wrapper(NodeId id) {
     }
 }
 
-void Arena::after_last_consumer(NodeId id) noexcept {
-    if (node(id).count == 0) {
-        reclaim(id);
-    } else {
-        dropped_.push_back(wrapper(id));
+class Arena::Waiting {
+public:
+    void push(LiveNode dead) noexcept {
+        dead.node->count = static_cast<std::uint32_t>(first_);
+        first_ = dead.id;
     }
-    drop_wrappers();
+    [[nodiscard]] bool empty() const noexcept { return first_ == no_node; }
+    [[nodiscard]] NodeId first() const noexcept { return first_; }
+    void pop(const Node& first) noexcept { first_ = NodeId{first.count}; }
+
+private:
+    NodeId first_ = no_node;
+};
+
+inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept {
+    if (--operand.node->count == 0) {
+        waiting.push(operand);
+    } else if (operand.node->count == 1 && operand.node->has(Flags::KeepsWrapper)) {
+        dropped_.push_back(wrapper(operand.id));
+    }
 }
 
 void Arena::reclaim(NodeId id) noexcept {
-    node(id).count = static_cast<std::uint32_t>(no_node);
-    NodeId waiting = id;
-    const auto release_live = [&](LiveNode released) {
-        if (--released.node->count == 0) {
-            released.node->count = static_cast<std::uint32_t>(waiting);
-            waiting = released.id;
-        } else if (released.node->count == 1 && released.node->has(Flags::KeepsWrapper)) {
-            dropped_.push_back(wrapper(released.id));
-        }
-    };
-    const auto release_operand = [&](NodeId operand) { release_live({&node(operand), operand}); };
-    while (waiting != no_node) {
-        const NodeId dead_id = waiting;
+    Waiting waiting;
+    waiting.push({&node(id), id});
+    while (!waiting.empty()) {
+        const NodeId dead_id = waiting.first();
         Page& home = page(dead_id);
         Node& dead = home.nodes[Page::slot_of(dead_id)];
-        waiting = NodeId{dead.count};
-        keepers_ -= dead.has(Flags::KeepsWrapper);
-        if (dead.op == Op::Custom) {
-            const auto found = custom_operands_.find(dead_id);
-            if (!dead.has(Flags::OperandsByWrapper)) {
-                for (const NodeId operand : found->second) {
-                    release_operand(operand);
-                }
-            }
-            custom_operands_.erase(found);
-        } else if (dead.op == Op::Dot) {
-            const auto number = static_cast<std::uint32_t>(dead.operands[0]);
-            const Dot& dot = dots_[number];
-            release_operand(dead.operands[1]);
-            for (const Dot::Term& term : dot.terms) {
-                release_live(term.weight);
-            }
-            InputList& list = input_lists_[dot.input_list];
-            if (--list.users == 0) {
-                for (const LiveNode& input : list.inputs) {
-                    release_live(input);
-                }
-                input_lists_.give_back(dot.input_list);
-            }
-            dots_.give_back(number);
-        } else if (!dead.has(Flags::OperandsByWrapper)) {
+        waiting.pop(dead);
+        if (has_operands_elsewhere(dead.op) || dead.has(Flags::OperandsByWrapper)) [[unlikely]] {
+            release_operands_elsewhere(dead_id, waiting);
+        } else {
             for (const NodeId operand : dead.operands) {
                 if (operand != no_node) {
-                    release_operand(operand);
+                    release_operand({&node(operand), operand}, waiting);
                 }
             }
-        } else if (dead.op == Op::PowConstant) {
-            release_operand(dead.operands[1]);
         }
-        if (dead.has(Flags::HasAnnex)) {
-            dead.flags = Flags::IsDead;
-        } else {
-            vacate(home, Page::bit_of(dead_id));
+        if (dead.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
+            keepers_ -= dead.has(Flags::KeepsWrapper);
+            if (dead.has(Flags::HasAnnex)) {
+                dead.flags = Flags::IsDead;
+                continue;
+            }
         }
+        vacate(home, Page::bit_of(dead_id));
+    }
+}
+
+void Arena::release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept {
+    const Node& dead = node(id);
+    const auto release_id = [&](NodeId operand) {
+        release_operand({&node(operand), operand}, waiting);
+    };
+    if (dead.op == Op::Dot) {
+        const auto number = static_cast<std::uint32_t>(dead.operands[0]);
+        const Dot& dot = dots_[number];
+        release_id(dead.operands[1]);
+        for (const NodeId weight : dot.weights) {
+            release_id(weight);
+        }
+        InputList& list = input_lists_[dot.input_list];
+        if (--list.users == 0) {
+            for (const LiveNode& input : list.inputs) {
+                release_operand(input, waiting);
+            }
+            input_lists_.give_back(dot.input_list);
+        }
+        dots_.give_back(number);
+    } else if (dead.op == Op::Custom) {
+        const auto found = custom_operands_.find(id);
+        if (!dead.has(Flags::OperandsByWrapper)) {
+            for (const NodeId operand : found->second) {
+                release_id(operand);
+            }
+        }
+        custom_operands_.erase(found);
+    } else if (dead.op == Op::PowConstant) {
+        release_id(dead.operands[1]);
     }
 }
 
@@ -292,7 +308,8 @@ ArenaCounters Arena::counters() const noexcept {
                           operands.capacity() * sizeof(NodeId);
     }
     for (const Dot& dot : dots_.objects()) {
-        counters.bytes += sizeof(Dot) + dot.terms.capacity() * sizeof(Dot::Term);
+        counters.bytes += sizeof(Dot) + dot.weights.capacity() * sizeof(NodeId) +
+                          dot.products.capacity() * sizeof(double);
     }
     for (const InputList& list : input_lists_.objects()) {
         counters.bytes += sizeof(InputList) + list.inputs.capacity() * sizeof(LiveNode);

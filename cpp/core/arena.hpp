@@ -81,13 +81,30 @@ public:
     [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
     void release_input_list(std::uint32_t number) noexcept;
     //
-    // A dot is begun, its weights are filled in, and it is finished or, if that fails, abandoned.
-    [[nodiscard]] std::uint32_t begin_dot(std::size_t terms);
-    [[nodiscard]] std::span<Dot::Term> terms(std::uint32_t dot) noexcept {
-        return dots_[dot].terms;
+    // `next_weight()` gives the weights one after another, or a null node to give up, on which the
+    // result is no_node.
+    template <typename NextWeight>
+    [[nodiscard]] NodeId dot(NodeId bias, std::uint32_t input_list, NextWeight next_weight) {
+        const std::vector<LiveNode>& inputs = input_lists_[input_list].inputs;
+        const std::size_t terms = inputs.size();
+        const std::uint32_t number = begin_dot(terms);
+        NodeId* const weights = dots_[number].weights.data();
+        double* const products = dots_[number].products.data();
+        double sum = node(bias).data_value;
+        for (std::size_t i = 0; i < terms; ++i) {
+            const LiveNode weight = next_weight();
+            if (weight.node == nullptr) {
+                abandon_dot(number, i);
+                return no_node;
+            }
+            const double product = weight.node->data_value * inputs[i].node->data_value;
+            weights[i] = weight.id;
+            products[i] = product;
+            sum += product;
+            retain(weight);
+        }
+        return finish_dot(number, bias, input_list, sum);
     }
-    [[nodiscard]] NodeId finish_dot(std::uint32_t dot, NodeId bias, std::uint32_t input_list);
-    void abandon_dot(std::uint32_t dot) noexcept { dots_.give_back(dot); }
     // Make the nodes that a Dot hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
         if (node(id).op == Op::Dot) {
@@ -115,9 +132,15 @@ public:
     }
     void release(NodeId id) noexcept {
         Node& released = node(id);
-        --released.count;
-        if (released.count == 0 || (released.count == 1 && released.has(Flags::KeepsWrapper))) {
-            after_last_consumer(id);
+        if (--released.count == 0) {
+            reclaim(id);
+        } else if (released.count == 1 && released.has(Flags::KeepsWrapper)) {
+            dropped_.push_back(wrapper(id));
+        } else {
+            return;
+        }
+        if (!dropped_.empty()) {
+            drop_wrappers();
         }
     }
 
@@ -164,10 +187,17 @@ private:
     Page& open_page(PageKind kind);
     void close_page(Page& page) noexcept;
 
-    void after_last_consumer(NodeId id) noexcept;
+    // The dead whose operands are still to be released, chained through their counts.
+    class Waiting;
     void reclaim(NodeId id) noexcept;
+    void release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept;
+    void release_operand(LiveNode operand, Waiting& waiting) noexcept;
     void vacate(Page& page, std::uint64_t bit) noexcept;
     void fullness_changed(Page& page, bool was_full) noexcept;
+    [[nodiscard]] std::uint32_t begin_dot(std::size_t terms);
+    void abandon_dot(std::uint32_t number, std::size_t terms) noexcept;
+    [[nodiscard]] NodeId finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
+                                    double sum);
     void expand(NodeId id);
     void annex_page_emptied(Page& page) noexcept;
     void drop_wrappers() noexcept;

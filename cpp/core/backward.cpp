@@ -196,12 +196,12 @@ private:
         }
         const LiveNode* input = list.inputs.data();
         constexpr Flags special = Flags::HasCallback | Flags::IntegerGrad;
-        for (const Dot::Term& term : dot.terms) {
-            Node& weight = *term.weight.node;
+        for (const NodeId id : dot.weights) {
+            Node& weight = arena_.node(id);
             Node& other = *input++->node;
             if (weight.op != Op::Leaf || grad.is_integer || weight.has(special) ||
                 other.has(Flags::IntegerGrad)) [[unlikely]] {
-                mark(term.weight.id);
+                mark(id);
                 const Scalar weight_data = weight.data();
                 pass_to(weight, other.data(), grad);
                 pass_to(other, weight_data, grad);

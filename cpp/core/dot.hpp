@@ -22,16 +22,19 @@ struct InputList {
     std::uint64_t sweep = 0;  // the last backward sweep that has marked the inputs
 };
 
+// The parts lie apart since a backward sweep reads nothing but the weights.
 struct Dot {
-    struct Term {
-        LiveNode weight;  // of which the dot holds a count
-        double product;   // weight * input at the time of the forward pass
-    };
-    std::vector<Term> terms;
+    std::vector<NodeId> weights;   // of which the dot holds a count each
+    std::vector<double> products;  // weight * input at the time of the forward pass
     std::uint32_t input_list = 0;
     double bias_data = 0.0;  // at the time of the forward pass
     bool swept = false;      // whether a backward sweep has passed here
     Scalar hidden_grad;      // which the hidden nodes have all got from it
+
+    void resize(std::size_t terms) {
+        weights.resize(terms);
+        products.resize(terms);
+    }
 };
 
 }  // namespace mgx

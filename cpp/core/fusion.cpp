@@ -54,7 +54,7 @@ void Arena::release_input_list(std::uint32_t number) noexcept {
 std::uint32_t Arena::begin_dot(std::size_t terms) {
     const std::uint32_t number = dots_.take();
     try {
-        dots_[number].terms.resize(terms);
+        dots_[number].resize(terms);
     } catch (...) {
         dots_.give_back(number);
         throw;
@@ -62,32 +62,29 @@ std::uint32_t Arena::begin_dot(std::size_t terms) {
     return number;
 }
 
-NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list) {
-    const NodeId id = interior(Op::Dot, Scalar::real(0.0), {NodeId{number}, bias});
+void Arena::abandon_dot(std::uint32_t number, std::size_t terms) noexcept {
+    for (std::size_t i = 0; i < terms; ++i) {
+        --node(dots_[number].weights[i]).count;  // their owners hold on to them
+    }
+    dots_.give_back(number);
+}
+
+NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list, double sum) {
+    const NodeId id = interior(Op::Dot, Scalar::real(sum), {NodeId{number}, bias});
+    ++input_lists_[input_list].users;
     Dot& dot = dots_[number];
-    InputList& list = input_lists_[input_list];
-    ++list.users;
     dot.input_list = input_list;
     dot.swept = false;
     dot.hidden_grad = Scalar::integer(0.0);
     dot.bias_data = node(bias).data_value;
     retain(bias);
-    double sum = dot.bias_data;
-    const LiveNode* input = list.inputs.data();
-    for (Dot::Term& term : dot.terms) {
-        term.product = term.weight.node->data_value * input->node->data_value;
-        sum += term.product;
-        retain(term.weight);
-        ++input;
-    }
-    node(id).data_value = sum;
     return id;
 }
 
 void Arena::expand(NodeId id) {
     Node& owner = node(id);
     const std::uint32_t number = static_cast<std::uint32_t>(owner.operands[0]);
-    const std::size_t terms = dots_[number].terms.size();
+    const std::size_t terms = dots_[number].weights.size();
     PageList& annex = annexes_[id];
     try {
         for (std::size_t room = 0; room < 2 * terms - 1; room += Page::slots) {
@@ -117,12 +114,11 @@ void Arena::expand(NodeId id) {
     NodeId sum = owner.operands[1];
     double sum_data = dot.bias_data;
     for (std::size_t i = 0; i < terms; ++i) {
-        const Dot::Term& term = dot.terms[i];
         const NodeId input = list.inputs[i].id;
         retain(input);
-        const NodeId product = hidden_node(Op::Mul, term.product, term.weight.id, input);
+        const NodeId product = hidden_node(Op::Mul, dot.products[i], dot.weights[i], input);
         if (i + 1 < terms) {
-            sum_data += term.product;
+            sum_data += dot.products[i];
             sum = hidden_node(Op::Add, sum_data, sum, product);
         } else {
             owner.operands = {sum, product};

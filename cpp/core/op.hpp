@@ -9,16 +9,19 @@
 namespace mgx {
 
 enum class Op : std::uint8_t {
-    Leaf,         // a number, with no operands
     Custom,       // a node whose operands and derivative its user defines
-    PowConstant,  // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
     Dot,          // a weighted sum, fused into one node; see fusion.cpp
+    Leaf,         // a number, with no operands
+    PowConstant,  // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
 #define MGX_UNARY(Name, ...) Name,
 #define MGX_BINARY(Name, ...) Name,
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
 };
+
+// Whether the operands are not in the node itself but elsewhere.
+[[nodiscard]] constexpr bool has_operands_elsewhere(Op op) noexcept { return op <= Op::Dot; }
 
 // A row of ops.def as tests and documentation see it.
 struct OpInfo {
