@@ -12,9 +12,8 @@ from typing import Any
 import hypothesis
 import micrograd.engine
 import micrograd.nn
-import pytest
-
 import microgradx
+import pytest
 
 # `pytest --hypothesis-profile thorough` looks longer.
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=150)

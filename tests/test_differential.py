@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
+import microgradx
 import pytest
 from conftest import MICROGRAD, MICROGRADX, Engine
 from hypothesis import strategies as st
-
-import microgradx
 
 RELATIVE_TOLERANCE = 1e-12
 # Below this, floats lose digits on their own.
@@ -41,7 +40,7 @@ STATEMENTS = (
     *("a.data = c", "a.grad = c", "a.backward()", "a._backward()"),
     # Look into the graph, and take hold of a node that the program has not named.
     *("a._prev", "values.extend(sole(a._prev, '+'))", "values.extend(sole(a._prev, '*'))"),
-    "values.remove(a)",
+    *("hook(a, calls)", "values.remove(a)"),
 )
 
 
@@ -70,6 +69,17 @@ def product(a: Any, b: Any) -> Any:
     return out
 
 
+def hook(node: Any, calls: list[Any]) -> None:
+    """Have the backward step of a node recorded."""
+    original = node._backward
+
+    def backward() -> None:
+        calls.append(node)
+        original()
+
+    node._backward = backward
+
+
 def sole(nodes: Iterable[Any], op: str) -> list[Any]:
     """List the one node with this operation, or none if there are several."""
     found = [node for node in nodes if node._op == op]
@@ -88,10 +98,13 @@ class Program:
         }
         parameters = [p for network in networks.values() for p in network.parameters()]
         self.values = [engine.Value(number) for number in leaves] + parameters
-        self.names = {"values": self.values, "product": product, "sole": sole, **networks}
+        self.calls: list[Any] = []  # of the hooks, by the last step
+        own = {"values": self.values, "calls": self.calls}
+        self.names = {**own, "product": product, "hook": hook, "sole": sole, **networks}
 
     def run(self, step: Step) -> type[Exception] | None:
         """Run a step and tell which exception it raised."""
+        self.calls.clear()
         a, b = (self.values[position % len(self.values)] for position in (step.a, step.b))
         try:
             exec(step.statement, {**self.names, "a": a, "b": b, "c": step.c})
@@ -198,6 +211,7 @@ def run_on_both(leaves: list[float], steps: list[Step]) -> None:
             assert actual.run(step) in errors
             return
         assert actual.run(step) is error
+        assert len(actual.calls) == len(expected.calls)
         for node, value in zip(expected.values, actual.values, strict=True):
             assert_same_numbers(node, value, magnitudes.get(node, 0.0))
     assert_same_graphs(expected.values, actual.values, magnitudes)
@@ -225,8 +239,8 @@ def test_random_program(leaves: list[float], steps: list[Step]) -> None:
     try:
         run_on_both(leaves, steps)
     finally:
-        # Only the closures of `product` make cycles: without them nodes die with their names.
-        if any("product" in step.statement for step in steps):
+        # Only closures make cycles: without them nodes die with their names.
+        if any(name in step.statement for step in steps for name in ("product", "hook")):
             gc.collect()
     assert count_nodes() == baseline
 
@@ -240,8 +254,8 @@ def train(engine: Engine, seed: int) -> list[float]:
     losses = []
     for step in range(100):
         scores = [model([engine.Value(x), y]) for x, y in points]
-        hinge = sum((1 + -label * score).relu() for label, score in zip(labels, scores))
-        loss = hinge / len(points) + 1e-4 * sum(p * p for p in model.parameters())
+        margins = [(1 + -label * score).relu() for label, score in zip(labels, scores, strict=True)]
+        loss = sum(margins) / len(points) + 1e-4 * sum(p * p for p in model.parameters())
         model.zero_grad()
         loss.backward()
         for p in model.parameters():

@@ -14,12 +14,12 @@ namespace {
 
 PyObject* get_data(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) ? from_scalar(arena.node(value->node).data()) : nullptr;
+    return has_node(value) ? from_scalar(value->content->data()) : nullptr;
 }
 
 PyObject* get_grad(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) ? from_scalar(arena.node(value->node).grad()) : nullptr;
+    return has_node(value) ? from_scalar(value->content->grad()) : nullptr;
 }
 
 // The number to be assigned to the attribute, or an error if it is none or is being deleted.
@@ -37,7 +37,7 @@ int set_data(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
     if (!assigned_number(object, assigned, "data", data)) {
         return -1;
     }
-    arena.node(as_value(object)->node).set_data(data);
+    as_value(object)->content->set_data(data);
     return 0;
 }
 
@@ -46,7 +46,7 @@ int set_grad(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
     if (!assigned_number(object, assigned, "grad", grad)) {
         return -1;
     }
-    arena.node(as_value(object)->node).set_grad(grad);
+    as_value(object)->content->set_grad(grad);
     return 0;
 }
 
@@ -73,7 +73,7 @@ PyObject* get_op(PyObject* object, void* /*unused*/) noexcept {
     if (!has_node(value)) {
         return nullptr;
     }
-    const Node& node = arena.node(value->node);
+    const Node& node = *value->content;
     if (node.op == Op::PowConstant) {
         PyObject* exponent = from_scalar(arena.node(node.operands[1]).data());
         PyObject* text = exponent != nullptr ? PyUnicode_FromFormat("**%S", exponent) : nullptr;
@@ -122,7 +122,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     return guarded(-1, [&] {
         keep(value);
         arena.show_hidden_nodes(value->node);
-        arena.node(value->node).set(Flags::HasCallback, assigned != nullptr);
+        value->content->set(Flags::HasCallback, assigned != nullptr);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);
         return 0;

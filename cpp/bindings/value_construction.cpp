@@ -54,7 +54,7 @@ void construct(ValueObject* value, const Arguments& arguments) {
     }
     const auto children = distinct_values(arguments.children);
     if (value->node != no_node) {
-        Node& node = arena.node(value->node);
+        Node& node = *value->content;
         if (node.op != Op::Leaf || !children.empty()) {
             PyErr_SetString(PyExc_RuntimeError,
                             "__init__ of a Value that has operands cannot be called again");

@@ -30,7 +30,7 @@ PyObject* reduce(PyObject* object, PyObject* /*unused*/) noexcept {
     if (!has_node(value)) {
         return nullptr;
     }
-    const Node& node = arena.node(value->node);
+    const Node& node = *value->content;
     if (node.op != Op::Leaf) {
         PyErr_SetString(PyExc_TypeError,
                         "a Value that was computed cannot be copied or pickled, as its graph "
@@ -82,7 +82,7 @@ PyObject* set_state(PyObject* object, PyObject* state) noexcept {
     }
     return guarded<PyObject*>(nullptr, [&]() -> PyObject* {
         attach(value, arena.leaf(data_scalar));
-        arena.node(value->node).set_grad(grad_scalar);
+        value->content->set_grad(grad_scalar);
         if (PyDict_GET_SIZE(attributes) > 0) {
             const auto own =
                 py::reinterpret_steal<py::object>(PyObject_GenericGetDict(object, nullptr));

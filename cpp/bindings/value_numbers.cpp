@@ -242,7 +242,7 @@ PyObject* value_absolute(PyObject* operand) noexcept { return apply<Op::Abs>(ope
 
 PyObject* value_float(PyObject* operand) noexcept {
     const ValueObject* value = as_value(operand);
-    return has_node(value) ? PyFloat_FromDouble(arena.node(value->node).data_value) : nullptr;
+    return has_node(value) ? PyFloat_FromDouble(value->content->data_value) : nullptr;
 }
 
 }  // namespace mgx

@@ -76,6 +76,7 @@ ValueObject* new_value() noexcept {
     ValueObject* value = allocate();
     if (value != nullptr) {
         value->node = no_node;
+        value->content = nullptr;
         value->attributes = nullptr;
         value->weak_references = nullptr;
         value->callback = nullptr;
@@ -86,6 +87,7 @@ ValueObject* new_value() noexcept {
 
 void attach(ValueObject* value, NodeId owned) {
     value->node = owned;
+    value->content = &arena.node(owned);
     arena.set_wrapper(owned, value);
     if (!is_exact_value(as_object(value)) || value->attributes != nullptr) {
         keep(value);
@@ -99,6 +101,7 @@ PyObject* wrap(NodeId owned) noexcept {
         return nullptr;
     }
     value->node = owned;
+    value->content = &arena.node(owned);
     arena.set_wrapper(owned, value);
     return as_object(value);
 }
@@ -117,6 +120,7 @@ PyObject* wrapper_of(NodeId node) noexcept {
     }
     arena.retain(node);
     value->node = node;
+    value->content = &arena.node(node);
     arena.set_wrapper(node, value);
     return as_object(value);
 }
@@ -131,7 +135,7 @@ void keep(ValueObject* value) {
 }
 
 bool hold_operands(ValueObject* value) noexcept {
-    if (value->operands != nullptr || arena.node(value->node).op == Op::Leaf) {
+    if (value->operands != nullptr || value->content->op == Op::Leaf) {
         return true;
     }
     return guarded(false, [&] {
@@ -173,7 +177,7 @@ void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
     if (value->weak_references != nullptr) {
-        if (type == value_type && value->node != no_node && arena.node(value->node).count > 1) {
+        if (type == value_type && value->node != no_node && value->content->count > 1) {
             // Being kept gives the object, which has no reference left, the arena's.
             const bool kept = guarded(false, [&] {
                 keep(value);
@@ -220,7 +224,7 @@ int value_clear(PyObject* object) noexcept {
     // The operands stay: while the node lives, its operands must.
     ValueObject* value = as_value(object);
     if (value->node != no_node) {
-        arena.node(value->node).set(Flags::HasCallback, false);
+        value->content->set(Flags::HasCallback, false);
     }
     Py_CLEAR(value->attributes);
     Py_CLEAR(value->callback);

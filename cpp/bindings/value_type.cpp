@@ -44,7 +44,7 @@ PyObject* represent(PyObject* object) noexcept {
     if (!has_node(value)) {
         return nullptr;
     }
-    const Node& node = arena.node(value->node);
+    const Node& node = *value->content;
     PyObject* data = from_scalar(node.data());
     PyObject* grad = data != nullptr ? from_scalar(node.grad()) : nullptr;
     PyObject* text =
@@ -67,7 +67,7 @@ PyObject* compare(PyObject* left, PyObject* right, int operation) noexcept {
         if (!has_node(as_value(object))) {
             return Conversion::failed;
         }
-        scalar = arena.node(as_value(object)->node).data();
+        scalar = as_value(object)->content->data();
         return Conversion::number;
     };
     Scalar x;

@@ -19,11 +19,10 @@ constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
 // The node of a plain Value of which none of the flags is set; null for anything else.
 template <Flags forbidden>
 [[nodiscard]] inline LiveNode plain_node(PyObject* object) noexcept {
-    if (is_exact_value(object) && as_value(object)->node != no_node) {
-        const NodeId id = as_value(object)->node;
-        Node& node = arena.node(id);
-        if (!node.has(forbidden)) {
-            return {&node, id};
+    if (is_exact_value(object)) {
+        const ValueObject* value = as_value(object);
+        if (value->content != nullptr && !value->content->has(forbidden)) {
+            return {value->content, value->node};
         }
     }
     return {nullptr, no_node};

@@ -1,0 +1,242 @@
+"""Subclasses of Value, and methods and operators replaced on the class."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import MICROGRAD, MICROGRADX, Engine
+
+OPERATORS = (
+    *("__add__", "__radd__", "__mul__", "__rmul__", "__sub__", "__rsub__"),
+    *("__truediv__", "__rtruediv__", "__pow__", "__neg__"),
+)
+COMPOSED_OF = ("__add__", "__mul__", "__pow__", "__neg__")
+EXPRESSIONS = (
+    *("a + b", "a + 2", "2 + a", "a * b", "a * 2", "2 * a", "a**2"),
+    *("-a", "a - b", "a - 2", "2 - a", "a / b", "a / 2", "2 / a", "sum([a, b])"),
+    *("neuron([a, b])", "neuron([1, 2.0])", "layer([a, 2])[1]"),
+)
+ORDERS = list(itertools.permutations(("plain", "special")))
+
+
+def recorder(name: str, original: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
+    """Wrap an operator so that it records what it is called with, and the result in its data."""
+
+    def operator(self: Any, *others: Any) -> Any:
+        result = original(self, *others)
+        calls.append((name, self.data, *(getattr(other, "data", other) for other in others)))
+        return result
+
+    return operator
+
+
+def networks(engine: Engine) -> dict[str, Any]:
+    names = {"neuron": engine.nn.Neuron(2), "layer": engine.nn.Layer(2, 2)}
+    for network in names.values():
+        for i, p in enumerate(network.parameters()):
+            p.data = i + 0.5
+    return names
+
+
+@pytest.mark.parametrize("names", [(name,) for name in OPERATORS] + [OPERATORS], ids="+".join)
+def test_replaced_operators_are_called_as_micrograd_calls_them(
+    names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, list[Any]] = {}
+    for key, engine in (("micrograd", MICROGRAD), ("microgradx", MICROGRADX)):
+        calls[key] = []
+        with monkeypatch.context() as patch:
+            for name in names:
+                original = getattr(engine.Value, name)
+                patch.setattr(engine.Value, name, recorder(name, original, calls[key]))
+            for expression in EXPRESSIONS:
+                a, b = engine.Value(2.0), engine.Value(4.0)
+                calls[key].append(expression)
+                eval(expression, {"a": a, "b": b, **networks(engine)})
+    assert calls["microgradx"] == calls["micrograd"]
+
+
+@pytest.mark.parametrize("kinds", [("special", "special"), *ORDERS], ids=", ".join)
+@pytest.mark.parametrize("names", [(name,) for name in OPERATORS] + [COMPOSED_OF], ids="+".join)
+def test_overridden_operators_are_called_as_micrograd_calls_them(
+    names: tuple[str, ...], kinds: tuple[str, str]
+) -> None:
+    calls: dict[str, list[Any]] = {}
+    for key, engine in (("micrograd", MICROGRAD), ("microgradx", MICROGRADX)):
+        calls[key] = []
+        overrides = {
+            name: recorder(name, getattr(engine.Value, name), calls[key]) for name in names
+        }
+        classes = {"plain": engine.Value, "special": type("Special", (engine.Value,), overrides)}
+        for expression in EXPRESSIONS:
+            a, b = classes[kinds[0]](2.0), classes[kinds[1]](4.0)
+            calls[key].append(expression)
+            eval(expression, {"a": a, "b": b, **networks(engine)})
+    assert calls["microgradx"] == calls["micrograd"]
+
+
+def test_a_replaced_operator_gives_the_results(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saturating(self: Any, other: Any) -> Any:
+        data = other.data if isinstance(other, engine.Value) else other
+        return engine.Value(min(self.data * data, 10.0), (self,), "saturating")
+
+    neuron = engine.nn.Neuron(2)
+    for p in neuron.parameters():
+        p.data = 4.0
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.Value, "__mul__", saturating)
+        assert (engine.Value(4.0) * 3)._op == (3 * engine.Value(4.0))._op == "saturating"
+        assert (-engine.Value(-40.0)).data == 10.0
+        assert (engine.Value(40.0) / 2).data == 10.0
+        assert neuron([100.0, 1.0]).data == 4.0 + 10.0 + 4.0
+    assert (engine.Value(4.0) * 3).data == 12.0
+    assert neuron([100.0, 1.0]).data == 4.0 + 400.0 + 4.0
+
+
+def test_a_replaced_method_is_called_by_networks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neuron = engine.nn.Neuron(1)
+    monkeypatch.setattr(engine.Value, "relu", lambda self: "replaced")
+    assert neuron([1.0]) == "replaced"
+    assert engine.nn.MLP(1, [2, 2]).layers[0]([1.0]) == ["replaced", "replaced"]
+
+
+def test_a_new_method_is_every_values(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cube(self: Any) -> Any:
+        out = engine.Value(self.data**3, (self,), "cube")
+
+        def backward() -> None:
+            self.grad += 3 * self.data**2 * out.grad
+
+        out._backward = backward
+        return out
+
+    monkeypatch.setattr(engine.Value, "cube", cube, raising=False)
+    a = engine.Value(2.0)
+    (a * 2).cube().backward()
+    assert a.grad == 2 * 3 * 4.0**2
+
+
+def test_a_replaced_representation(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.Value, "__repr__", lambda self: f"<{self.data}>")
+    assert repr(engine.Value(1.0) + 1) == str(engine.Value(2.0)) == "<2.0>"
+
+
+def test_a_replaced_initialiser(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = engine.Value.__init__
+
+    def initialise(self: Any, data: float, *arguments: Any) -> None:
+        original(self, data * 10, *arguments)
+
+    monkeypatch.setattr(engine.Value, "__init__", initialise)
+    assert engine.Value(2.0).data == 20.0
+    assert engine.Value(2.0, (), "op").data == 20.0
+
+
+def test_a_replaced_equality(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.Value, "__eq__", lambda self, other: self.data == other.data)
+    assert engine.Value(2.0) == engine.Value(2.0)
+    assert engine.Value(2.0) in [engine.Value(1.0), engine.Value(2.0)]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_put_back_is_as_before(name: str) -> None:
+    value_type = MICROGRADX.Value
+    original = value_type.__dict__[name]
+    setattr(value_type, name, lambda *operands: pytest.fail("called after it was put back"))
+    setattr(value_type, name, original)
+    a, b = value_type(3.0), value_type(5.0)
+    results = [eval(e, {"a": a, "b": b, **networks(MICROGRADX)}).data for e in EXPRESSIONS]
+    a, b = MICROGRAD.Value(3.0), MICROGRAD.Value(5.0)
+    assert results == [eval(e, {"a": a, "b": b, **networks(MICROGRAD)}).data for e in EXPRESSIONS]
+
+
+def subclass(engine: Engine) -> Any:
+    class Parameter(engine.Value):  # type: ignore[name-defined, misc]
+        def __init__(self, data: float, name: str) -> None:
+            super().__init__(data)
+            self.name = name
+
+    return Parameter
+
+
+def test_subclass_with_an_initialiser_of_its_own(engine: Engine) -> None:
+    parameter = subclass(engine)(2.0, "rate")
+    assert (parameter.data, parameter.grad, parameter.name) == (2.0, 0, "rate")
+    (parameter * parameter).backward()
+    assert parameter.grad == 4.0
+
+
+def test_results_of_a_subclass_are_plain_values(engine: Engine) -> None:
+    parameter = subclass(engine)(2.0, "rate")
+    for result in (parameter + 1, 1 - parameter, -parameter, parameter.relu(), parameter**2):
+        assert type(result) is engine.Value
+
+
+def test_subclass_without_an_initialiser(engine: Engine) -> None:
+    special = type("Special", (engine.Value,), {"double": lambda self: self + self})
+    a = special(3.0, (), "op")
+    assert type(a) is special
+    assert a.double()._prev == {a}
+    assert a._op == "op"
+
+
+def test_subclass_as_a_node(engine: Engine) -> None:
+    special = type("Special", (engine.Value,), {})
+    a = engine.Value(3.0)
+    node = special(6.0, (a,), "double")
+    node._backward = lambda: setattr(a, "grad", a.grad + 2 * node.grad)
+    (above,) = (node * 1.0)._prev - {node} or {None}
+    assert above is not None
+    (node * 5.0).backward()
+    assert (a.grad, node.grad) == (10.0, 5.0)
+
+
+def test_subclass_with_properties_and_slots(engine: Engine) -> None:
+    class Bounded(engine.Value):  # type: ignore[name-defined, misc]
+        __slots__ = ("bound",)
+
+        @property
+        def clipped(self) -> float:
+            return min(float(self.data), self.bound)
+
+    bounded = Bounded(5.0)
+    bounded.bound = 2.0
+    assert bounded.clipped == 2.0
+    assert (bounded * 2).data == 10.0
+
+
+def test_a_subclass_that_forgets_to_initialise_says_so() -> None:
+    class Forgetful(MICROGRADX.Value):  # type: ignore[name-defined, misc]
+        def __init__(self, data: float) -> None:
+            pass
+
+    forgetful = Forgetful(1.0)
+    uses: list[Callable[[], Any]] = [
+        lambda: forgetful.data,
+        lambda: forgetful.grad,
+        lambda: forgetful._prev,
+        lambda: forgetful._op,
+        lambda: forgetful._backward,
+        lambda: setattr(forgetful, "data", 1.0),
+        lambda: setattr(forgetful, "_backward", print),
+        lambda: repr(forgetful),
+        lambda: float(forgetful),
+        lambda: -forgetful,
+        lambda: forgetful + 1,
+        lambda: 1 - forgetful,
+        lambda: 1 / forgetful,
+        lambda: MICROGRADX.Value(1.0) ** forgetful,
+        lambda: forgetful < 1,
+        lambda: forgetful.tanh(),
+        lambda: forgetful.backward(),
+        lambda: MICROGRADX.Value(1.0, (forgetful,)),
+        lambda: MICROGRADX.nn.Neuron(1)([forgetful]),
+    ]
+    for use in uses:
+        with pytest.raises(AttributeError, match=r"super\(\).__init__\(data\)"):
+            use()
