@@ -39,21 +39,20 @@ NeuronObject* as_neuron(PyObject* object) noexcept {
 struct NativeActivation {
     PyObject* name;    // interned
     PyObject* method;  // as it was when the module was imported
-    NodeId (*apply)(NodeId operand);
+    Op op;
 };
 
 std::vector<NativeActivation> native_activations;
 
 void find_native_activations() {
-    const auto add = [](const char* name, NodeId (*apply)(NodeId)) {
+    const auto add = [](const char* name, Op op) {
         PyObject* method = PyObject_GetAttrString(reinterpret_cast<PyObject*>(value_type), name);
         if (method == nullptr) {
             throw py::error_already_set();
         }
-        native_activations.push_back({PyUnicode_InternFromString(name), method, apply});
+        native_activations.push_back({PyUnicode_InternFromString(name), method, op});
     };
-#define MGX_UNARY(Name, method, ...) \
-    add(#method, [](NodeId operand) { return arena.unary<Op::Name>(operand); });
+#define MGX_UNARY(Name, method, ...) add(#method, Op::Name);
 #define MGX_BINARY(...)
 #include "core/ops.def"
 #undef MGX_UNARY
@@ -116,12 +115,9 @@ PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMem
     if (applies && native == nullptr) {
         return nullptr;
     }
-    const NodeId sum = fused_weighted_sum(neuron->w, inputs, neuron->b);
-    if (sum == no_node || !applies) {
-        return sum != no_node ? wrap(sum) : nullptr;
-    }
-    const Reference owned_sum(arena, sum);
-    return wrap(native->apply(sum));
+    const NodeId result = fused_weighted_sum(neuron->w, inputs, neuron->b,
+                                             applies ? native->op : Dot::no_activation);
+    return result != no_node ? wrap(result) : nullptr;
 }
 
 py::object attribute(PyObject* neuron, PyObject* NeuronObject::*member, const char* name) {
@@ -149,7 +145,7 @@ py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& activation
     if (is_nonlinear < 0) {
         throw py::error_already_set();
     }
-    const NodeId fused = fused_weighted_sum(w.ptr(), inputs, b.ptr());
+    const NodeId fused = fused_weighted_sum(w.ptr(), inputs, b.ptr(), Dot::no_activation);
     const auto sum = fused != no_node ? py::reinterpret_steal<py::object>(wrap(fused))
                                       : weighted_sum_in_python(w, inputs, b);
     if (!sum) {

@@ -80,7 +80,7 @@ PyObject* get_op(PyObject* object, void* /*unused*/) noexcept {
         Py_XDECREF(exponent);
         return text;
     }
-    const auto text = label(node.op);
+    const auto text = arena.label(value->node);
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 

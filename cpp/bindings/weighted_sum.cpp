@@ -108,7 +108,7 @@ std::optional<std::uint32_t> Inputs::list() {
     return list_;
 }
 
-NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
+NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias, Op activation) {
     const Py_ssize_t terms = inputs.size();
     if (terms == 0 || !PyList_CheckExact(weights) || PyList_GET_SIZE(weights) != terms ||
         !has_native_operators(value_type)) {
@@ -120,7 +120,7 @@ NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias) {
         return no_node;
     }
     PyObject** weight = PySequence_Fast_ITEMS(weights);
-    return arena.dot(bias_node.id, *list, [&weight] {
+    return arena.dot(bias_node.id, *list, activation, [&weight] {
         return plain_node<watched | Flags::IntegerData>(*weight++);
     });
 }

@@ -37,10 +37,11 @@ private:
     bool holds_numbers_ = false;
 };
 
-// The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, as one fused
-// node that the caller owns; no_node if something in it is not plain. Runs no Python code unless
+// The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
+// operation `activation` of it (or Dot::no_activation), as one node that the caller owns; no_node if something in it is not plain. Runs no Python code unless
 // numbers of foreign types are among the inputs.
-[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias);
+[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias,
+                                        Op activation);
 
 // The same sum by Python's operators, whatever they make of it. Throws error_already_set, ValueError
 // if there are more or fewer inputs than weights.

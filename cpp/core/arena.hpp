@@ -81,10 +81,11 @@ public:
     [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
     void release_input_list(std::uint32_t number) noexcept;
     //
-    // `next_weight()` gives the weights one after another, or a null node to give up, on which the
-    // result is no_node.
+    // `activation` is a unary operation or Dot::no_activation. `next_weight()` gives the weights one
+    // after another, or a null node to give up, on which the result is no_node.
     template <typename NextWeight>
-    [[nodiscard]] NodeId dot(NodeId bias, std::uint32_t input_list, NextWeight next_weight) {
+    [[nodiscard]] NodeId dot(NodeId bias, std::uint32_t input_list, Op activation,
+                             NextWeight next_weight) {
         const std::vector<LiveNode>& inputs = input_lists_[input_list].inputs;
         const std::size_t terms = inputs.size();
         const std::uint32_t number = begin_dot(terms);
@@ -103,7 +104,12 @@ public:
             sum += product;
             retain(weight);
         }
-        return finish_dot(number, bias, input_list, sum);
+        try {
+            return finish_dot(number, bias, input_list, activation, sum);
+        } catch (...) {
+            abandon_dot(number, terms);
+            throw;
+        }
     }
     // Make the nodes that a Dot hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
@@ -122,6 +128,9 @@ public:
 
     // The operands as micrograd would show them. Nodes that were hidden until now come to be.
     [[nodiscard]] std::span<const NodeId> operands(NodeId id);
+
+    // What `_op` shows: that of the operation, or of the last of those that are fused here.
+    [[nodiscard]] std::string_view label(NodeId id) noexcept;
 
     // Counting references.
     void retain(NodeId id) noexcept { retain(LiveNode{&node(id), id}); }
@@ -197,7 +206,7 @@ private:
     [[nodiscard]] std::uint32_t begin_dot(std::size_t terms);
     void abandon_dot(std::uint32_t number, std::size_t terms) noexcept;
     [[nodiscard]] NodeId finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
-                                    double sum);
+                                    Op activation, double sum);
     void expand(NodeId id);
     void annex_page_emptied(Page& page) noexcept;
     void drop_wrappers() noexcept;

@@ -25,6 +25,24 @@ namespace mgx {
 
 namespace {
 
+// The derivative of a unary operation at the operand x with the result y.
+[[nodiscard]] Scalar derivative(Op op, double x, double y) noexcept {
+    switch (op) {
+#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value,           \
+                  integer_derivative, ...)                                                  \
+    case Op::Name:                                                                          \
+        return {derivative, integer_derivative};
+#define MGX_BINARY(...)
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+        default:
+            static_cast<void>(x);
+            static_cast<void>(y);
+            return Scalar::integer(1.0);
+    }
+}
+
 void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
     operand.set_grad(operand.grad() + derivative * grad);
 }
@@ -183,7 +201,9 @@ private:
         if (dot.swept) {
             return false;
         }
-        const Scalar grad = node.grad();
+        const Scalar grad = dot.activation == Dot::no_activation
+                                ? node.grad()
+                                : derivative(dot.activation, dot.sum, node.data_value) * node.grad();
         dot.swept = true;
         dot.hidden_grad = grad;
         pass_to(mark(node.operands[1]), Scalar::integer(1.0), grad);

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a fused node, `bias + w0*x0 + w1*x1 + ...`, remembers. See fusion.cpp.
+// What a fused node, `activation(bias + w0*x0 + w1*x1 + ...)`, remembers. See fusion.cpp.
 
 #include <cstdint>
 #include <vector>
@@ -24,12 +24,16 @@ struct InputList {
 
 // The parts lie apart since a backward sweep reads nothing but the weights.
 struct Dot {
+    static constexpr Op no_activation = Op::Leaf;
+
     std::vector<NodeId> weights;   // of which the dot holds a count each
     std::vector<double> products;  // weight * input at the time of the forward pass
     std::uint32_t input_list = 0;
-    double bias_data = 0.0;  // at the time of the forward pass
-    bool swept = false;      // whether a backward sweep has passed here
-    Scalar hidden_grad;      // which the hidden nodes have all got from it
+    double bias_data = 0.0;      // at the time of the forward pass
+    double sum = 0.0;            // to which the activation function is applied
+    Op activation = no_activation;
+    bool swept = false;  // whether a backward sweep has passed here
+    Scalar hidden_grad;  // which the hidden nodes have all got from it
 
     void resize(std::size_t terms) {
         weights.resize(terms);

@@ -37,6 +37,9 @@ template <Op op>
 #undef MGX_BINARY
 }
 
+// The result of a unary operation that is not known before.
+[[nodiscard]] Scalar evaluate(Op op, Scalar operand);
+
 // The result of a binary operation.
 template <Op op>
 [[nodiscard]] inline Scalar evaluate(Scalar x, Scalar y) {

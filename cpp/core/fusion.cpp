@@ -1,15 +1,16 @@
 // Fused nodes: what is stored of a weighted sum, and how it becomes visible.
 //
-// A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms is one node, a Dot, where micrograd has 2n:
-// a product and a sum a term. The 2n - 1 others are hidden: nobody but the Dot refers to them, so as
-// long as nobody looks they need not exist. What they would hold follows from little: their data
-// from the products and the bias at the time of the forward pass, which the Dot keeps, and their
-// gradients, after one backward sweep, all equal what the Dot passed on, which it keeps too.
+// A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied to it,
+// is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the result. All
+// but the last are hidden: nobody but the Dot refers to them, so as long as nobody looks they need not
+// exist. What they would hold follows from little: their data from the products and the bias at the
+// time of the forward pass, which the Dot keeps, and their gradients, after one backward sweep, all
+// equal what the Dot passed on to them, which it keeps too.
 //
 // Once somebody looks (asks for operands, assigns a callback, calls the backward step by hand) or a
 // second sweep comes by (after which the hidden gradients would differ), the Dot is expanded: the
 // hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the Dot
-// turns into the last of the sums. Nothing else in the engine knows of fusion.
+// turns into the last of the sums, or the activation function of it. Nothing else in the engine knows of fusion.
 //
 // The hidden nodes belong between the Dot's operands and the Dot, where the log has no room. They
 // live in an annex: pages outside of the log that the backward sweep visits when it comes to the
@@ -69,10 +70,14 @@ void Arena::abandon_dot(std::uint32_t number, std::size_t terms) noexcept {
     dots_.give_back(number);
 }
 
-NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list, double sum) {
-    const NodeId id = interior(Op::Dot, Scalar::real(sum), {NodeId{number}, bias});
+NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
+                         Op activation, double sum) {
+    const NodeId id = interior(Op::Dot, evaluate(activation, Scalar::real(sum)),
+                               {NodeId{number}, bias});
     ++input_lists_[input_list].users;
     Dot& dot = dots_[number];
+    dot.activation = activation;
+    dot.sum = sum;
     dot.input_list = input_list;
     dot.swept = false;
     dot.hidden_grad = Scalar::integer(0.0);
@@ -87,7 +92,7 @@ void Arena::expand(NodeId id) {
     const std::size_t terms = dots_[number].weights.size();
     PageList& annex = annexes_[id];
     try {
-        for (std::size_t room = 0; room < 2 * terms - 1; room += Page::slots) {
+        for (std::size_t room = 0; room < 2 * terms; room += Page::slots) {
             Page& page = open_page(PageKind::Annex);
             page.owner = id;
             annex.append(page);
@@ -117,17 +122,30 @@ void Arena::expand(NodeId id) {
         const NodeId input = list.inputs[i].id;
         retain(input);
         const NodeId product = hidden_node(Op::Mul, dot.products[i], dot.weights[i], input);
-        if (i + 1 < terms) {
+        if (i + 1 < terms || dot.activation != Dot::no_activation) {
             sum_data += dot.products[i];
             sum = hidden_node(Op::Add, sum_data, sum, product);
         } else {
+            owner.op = Op::Add;
             owner.operands = {sum, product};
         }
     }
-    owner.op = Op::Add;
+    if (dot.activation != Dot::no_activation) {
+        owner.op = dot.activation;
+        owner.operands = {sum, no_node};
+    }
     owner.set(Flags::HasAnnex, true);
     release_input_list(dot.input_list);
     dots_.give_back(number);
+}
+
+std::string_view Arena::label(NodeId id) noexcept {
+    const Node& labelled = node(id);
+    if (labelled.op != Op::Dot) {
+        return mgx::label(labelled.op);
+    }
+    const Op activation = dots_[static_cast<std::uint32_t>(labelled.operands[0])].activation;
+    return mgx::label(activation != Dot::no_activation ? activation : Op::Add);
 }
 
 void Arena::annex_page_emptied(Page& page) noexcept {

@@ -27,11 +27,10 @@ std::string_view label(Op op) noexcept {
     switch (op) {
         case Op::Leaf:
         case Op::Custom:
+        case Op::Dot:
             return "";
         case Op::PowConstant:
             return "**";
-        case Op::Dot:
-            return label(Op::Add);
 #define MGX_UNARY(Name, method, label, ...) \
     case Op::Name:                          \
         return label;
