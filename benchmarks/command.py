@@ -5,17 +5,24 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import partial
 
-from .engines import ENGINES
+from .engines import ENGINES, MICROGRAD, MICROGRADX
 from .imports import import_seconds
 from .memory import bytes_allocated, bytes_at_peak, peak_is_known
-from .operations import STATEMENTS, operation
-from .programs import deep_chain, gpt_step, moons_step, readme_expression, with_deep_stack
+from .operations import FLOAT, STATEMENTS
+from .programs import CHAINS, PROGRAMS
 from .report import Row, as_json, as_markdown, as_text
-from .timing import Task, measure
+from .timing import measure
+from .worker import Worker
 
 INTERRUPTED = 130
 USAGE_ERROR = 2
+
+OPERATION_ROUNDS = 15
+PROGRAM_ROUNDS = 7
+SLOW_ROUNDS = 3
+SLOW_TO_COLLECT = ("moons step", "GPT step")
 
 
 def main(quick: bool = False, style: str = "text") -> int:
@@ -43,28 +50,21 @@ def main(quick: bool = False, style: str = "text") -> int:
 
 def measure_all(quick: bool) -> Iterator[Row]:
     """Measure one benchmark after the other, saying on standard error which."""
-    rounds, span = (1, 0.001) if quick else (5, 0.05)
-
-    def timed(name: str, tasks: dict[str, Task]) -> Iterator[Row]:
-        _announce(name)
-        for collect in (True, False):
-            samples = measure(tasks, collect=collect, rounds=rounds, span=span)
-            yield Row(name, "s", collect, samples)
-
-    for statement in STATEMENTS:
-        yield from timed(statement, operation(statement))
-
-    programs = {
-        "README expression": readme_expression,
-        "moons step": moons_step,
-        "GPT step": gpt_step,
-    }
-    for name, prepare in programs.items():
-        yield from timed(name, {engine.name: Task(prepare(engine)) for engine in ENGINES})
-
-    depth = 1_000 if quick else 10_000
-    chains = {engine.name: Task(deep_chain(engine, depth)) for engine in ENGINES}
-    yield from with_deep_stack(lambda: list(timed(f"chain of {depth:,} nodes", chains)))
+    span = 0.001 if quick else 0.05
+    short_chain, long_chain = CHAINS
+    left_out = long_chain if quick else short_chain
+    with Worker(MICROGRAD) as micrograd, Worker(MICROGRADX) as microgradx:
+        for name in (*STATEMENTS, *(program for program in PROGRAMS if program != left_out)):
+            _announce(name)
+            for collect in (True, False):
+                contestants = {
+                    worker.engine.name: partial(worker.seconds, name, collect)
+                    for worker in (micrograd, microgradx)
+                }
+                if name in STATEMENTS:
+                    contestants[FLOAT] = partial(microgradx.seconds, FLOAT, collect)
+                rounds = 1 if quick else _rounds(name, collect)
+                yield Row(name, "s", collect, measure(contestants, rounds=rounds, span=span))
 
     levels = 15 if quick else 18
     quantities = {"memory of a node, allocated": bytes_allocated}
@@ -76,10 +76,16 @@ def measure_all(quick: bool) -> Iterator[Row]:
 
     _announce("import")
     imports: dict[str, list[float]] = {engine.name: [] for engine in ENGINES}
-    for _ in range(rounds):
+    for _ in range(1 if quick else PROGRAM_ROUNDS):
         for engine in ENGINES:
             imports[engine.name].append(import_seconds(engine))
     yield Row("import", "s", True, imports)
+
+
+def _rounds(benchmark: str, collect: bool) -> int:
+    if benchmark in STATEMENTS:
+        return OPERATION_ROUNDS
+    return SLOW_ROUNDS if collect and benchmark in SLOW_TO_COLLECT else PROGRAM_ROUNDS
 
 
 def _announce(benchmark: str) -> None:

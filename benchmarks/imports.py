@@ -19,4 +19,7 @@ print(time.perf_counter() - start)
 def import_seconds(engine: Engine) -> float:
     """Return the time of one import in a fresh process that has NumPy already."""
     command = [sys.executable, "-c", PROGRAM.format(engine.name)]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    result = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    return float(result.stdout)

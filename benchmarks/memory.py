@@ -32,7 +32,10 @@ def peak_is_known() -> bool:
 
 def _in_fresh_process(quantity: str, engine: Engine, levels: int) -> float:
     command = [sys.executable, "-m", __name__, quantity, engine.name, str(levels)]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    result = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    return float(result.stdout)
 
 
 def _tree(leaf: Any, levels: int) -> Any:

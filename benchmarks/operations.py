@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from .engines import ENGINES
+from .engines import Engine
 from .timing import Task
 
 FLOAT = "float * float"
 STATEMENTS = ("a * b", "a + b", "a - b", "a / b", "a ** 3", "-a", "a.relu()", "2.0 * a")
 
 
-def operation(statement: str) -> dict[str, Task]:
-    """Return the statement for both engines, and the floats' product beside it."""
-    setup = "a, b = operands"
-    tasks = {
-        engine.name: Task(statement, setup, {"operands": (engine.Value(1.5), engine.Value(2.5))})
-        for engine in ENGINES
-    }
-    tasks[FLOAT] = Task("a * b", setup, {"operands": (1.5, 2.5)})
-    return tasks
+def operation(statement: str, engine: Engine) -> Task:
+    """Return the statement on two of the engine's Values."""
+    return _on_operands(statement, engine.Value(1.5), engine.Value(2.5))
+
+
+def float_product() -> Task:
+    """Return the product of two floats."""
+    return _on_operands("a * b", 1.5, 2.5)
+
+
+def _on_operands(statement: str, *operands: object) -> Task:
+    return Task(statement, "a, b = operands", {"operands": operands})

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from microgradx.demo import two_moons
@@ -15,7 +16,7 @@ from .engines import Engine
 
 Result = TypeVar("Result")
 
-GPT_NAME = "leander"
+GPT_NAME = "amelia"
 
 
 def readme_expression(engine: Engine) -> Callable[[], object]:
@@ -86,6 +87,15 @@ def deep_chain(engine: Engine, depth: int) -> Callable[[], object]:
         end.backward()
 
     return chain
+
+
+CHAINS = {f"chain of {depth:,} nodes": depth for depth in (1_000, 10_000)}
+PROGRAMS: dict[str, Callable[[Engine], Callable[[], object]]] = {
+    "README expression": readme_expression,
+    "moons step": moons_step,
+    "GPT step": gpt_step,
+    **{name: partial(deep_chain, depth=depth) for name, depth in CHAINS.items()},
+}
 
 
 def with_deep_stack(function: Callable[[], Result]) -> Result:

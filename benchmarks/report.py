@@ -17,15 +17,17 @@ from .engines import MICROGRAD, MICROGRADX
 from .operations import FLOAT, STATEMENTS
 
 METHOD = """\
-Both engines compute in float64, on one thread of one process, and take turns. Shown are medians
-(rounds: {rounds}) and the ratio of the medians. GC is Python's cyclic garbage collector, as it
-comes, after an untimed run of the same, or off; what one measurement leaves behind is collected
-before the next, outside the timed region. Inside it:
+Both engines compute in float64, on one thread, each in a process of its own. The processes take
+turns, round by round, one idle while the other measures; float * float comes right after the
+operation, in microgradx's process. A time is the median of its rounds, a ratio the median of the
+ratios within a round (rounds: {rounds}). GC is Python's cyclic garbage collector, as it comes,
+after an untimed run of the same, or off; what one measurement leaves behind is collected before
+the next, outside the timed region. Inside it:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
   moons step         micrograd's demo: forward, accuracy, zero_grad, backward, update
-  GPT step           examples/gpt.py: forward, backward, Adam, for a name of 8 positions
+  GPT step           examples/gpt.py: forward, backward, Adam, for a name of 6 letters: 59,547 nodes
   chain              forward, backward, and the drop of the last reference, when microgradx
                      releases the nodes; micrograd leaves them to the collector
   import             a fresh process that has NumPy already imports the engine and nn
@@ -62,15 +64,17 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as much micrograd takes."""
-        return median(self.samples[MICROGRAD.name]) / median(self.samples[MICROGRADX.name])
+        """How many times as much micrograd takes: the median of the rounds' ratios."""
+        return self._median_ratio(MICROGRAD.name, MICROGRADX.name)
 
     @property
     def float_multiple(self) -> float | None:
-        """How many times as long as Python's own ``float * float`` microgradx takes."""
-        if FLOAT not in self.samples:
-            return None
-        return median(self.samples[MICROGRADX.name]) / median(self.samples[FLOAT])
+        """How many times as long as Python's own ``float * float`` microgradx takes, likewise."""
+        return self._median_ratio(MICROGRADX.name, FLOAT) if FLOAT in self.samples else None
+
+    def _median_ratio(self, name: str, reference: str) -> float:
+        rounds = zip(self.samples[name], self.samples[reference], strict=True)
+        return median(value / unit for value, unit in rounds)
 
     def cells(self) -> list[str]:
         """Return what the columns of a table say."""
@@ -119,8 +123,8 @@ def as_text(rows: Sequence[Row]) -> str:
         ).rstrip()
         for line in lines
     )
-    rounds = max(len(values) for row in rows for values in row.samples.values())
-    method = METHOD.format(rounds=rounds)
+    rounds = {len(values) for row in rows if row.unit == "s" for values in row.samples.values()}
+    method = METHOD.format(rounds=" or ".join(map(str, sorted(rounds))))
     return f"{table}\n\n{method}\n{textwrap.fill(_environment_line(), 100)}"
 
 

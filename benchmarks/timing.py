@@ -1,4 +1,4 @@
-"""Seconds a statement takes, the contestants by turns."""
+"""Seconds that a statement takes, and contestants that take turns."""
 
 from __future__ import annotations
 
@@ -17,26 +17,37 @@ class Task:
     setup: str = "pass"
     names: dict[str, Any] = field(default_factory=dict)
 
-    def timer(self, collect: bool) -> timeit.Timer:
-        """Return a timer that runs with the cyclic garbage collector on or off."""
+    def seconds(self, collect: bool, loops: int) -> float:
+        """Return the seconds that the statement takes, the mean of so many `loops`.
+
+        Parameters
+        ----------
+        collect
+            Whether the cyclic garbage collector runs as it comes, or is off. Earlier garbage is
+            collected before, outside the timed region; with the collector on, an untimed run of
+            the same follows.
+        loops
+            How often the statement runs in the timed region.
+        """
         # timeit switches the collector off; its documentation has the setup switch it on again.
         setup = f"{self.setup}; import gc; gc.enable()" if collect else self.setup
-        return timeit.Timer(self.statement, setup, globals=self.names)
+        timer = timeit.Timer(self.statement, setup, globals=self.names)
+        gc.collect()
+        # The collector is slower once it meets the remains of earlier runs, as it does in any
+        # program that lasts, so that the first run after a collection would flatter.
+        *_, last = timer.repeat(2 if collect else 1, loops)
+        return last / loops
 
 
 def measure(
-    tasks: Mapping[str, Task], *, collect: bool, rounds: int, span: float
+    contestants: Mapping[str, Callable[[int], float]], *, rounds: int, span: float
 ) -> dict[str, list[float]]:
-    """Time every task, one after the other in each round, so that noise meets them all.
+    """Time every contestant, one after the other in each round, so that noise meets them all.
 
     Parameters
     ----------
-    tasks
-        The contestants by name.
-    collect
-        Whether the cyclic garbage collector runs as it comes, or is off. Garbage left by one
-        measurement is collected before the next, outside the timed region; with the collector
-        on, an untimed run of the same comes first.
+    contestants
+        By name what takes a number of loops and returns the seconds that one of them took.
     rounds
         Number of rounds.
     span
@@ -45,24 +56,18 @@ def measure(
     Returns
     -------
     dict
-        For each task the seconds a statement took in each round.
+        For each contestant the seconds that a loop took in each round.
     """
-    timers = {name: task.timer(collect) for name, task in tasks.items()}
-    loops = {name: _loops_to_fill(span, timer) for name, timer in timers.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    loops = {name: _loops_to_fill(span, seconds) for name, seconds in contestants.items()}
+    samples: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
-        for name, timer in timers.items():
-            gc.collect()
-            # The collector is slower once it meets the remains of earlier runs, as it does in any
-            # program that lasts, so that the first run after a collection would flatter.
-            *_, last = timer.repeat(2 if collect else 1, loops[name])
-            seconds[name].append(last / loops[name])
-    return seconds
+        for name, seconds in contestants.items():
+            samples[name].append(seconds(loops[name]))
+    return samples
 
 
-def _loops_to_fill(span: float, timer: timeit.Timer) -> int:
+def _loops_to_fill(span: float, seconds: Callable[[int], float]) -> int:
     loops = 1
-    while timer.timeit(loops) < span:
+    while seconds(loops) * loops < span:
         loops *= 2
-        gc.collect()
     return loops

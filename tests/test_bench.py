@@ -4,11 +4,15 @@ import gc
 import importlib
 import json
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from operator import truediv
 from typing import Any
 
 import micrograd.engine
@@ -24,6 +28,7 @@ operations: Any = importlib.import_module("microgradx.benchmarks.operations")
 programs: Any = importlib.import_module("microgradx.benchmarks.programs")
 report: Any = importlib.import_module("microgradx.benchmarks.report")
 timing: Any = importlib.import_module("microgradx.benchmarks.timing")
+worker: Any = importlib.import_module("microgradx.benchmarks.worker")
 
 OPERATIONS = {"a * b", "a + b", "a - b", "a / b", "a ** 3", "-a", "a.relu()"}
 TIMED = OPERATIONS | {"README expression", "moons step", "GPT step", "chain of 1,000 nodes"}
@@ -51,11 +56,12 @@ def test_every_benchmark_is_measured(measured: Any) -> None:
     assert expected | {(name, "as it comes") for name in OTHERS} <= found
 
 
-def test_every_ratio_is_that_of_finite_medians(measured: Any) -> None:
+def test_every_ratio_is_that_of_a_round(measured: Any) -> None:
     for row in measured["rows"]:
         micrograd, microgradx = (row["contestants"][name] for name in ("micrograd", "microgradx"))
         assert micrograd["median"] >= micrograd["minimum"] > 0
-        assert row["ratio"] == pytest.approx(micrograd["median"] / microgradx["median"])
+        (ratio,) = map(truediv, micrograd["samples"], microgradx["samples"])
+        assert row["ratio"] == pytest.approx(ratio)
         assert 0 < row["ratio"] < math.inf
 
 
@@ -82,6 +88,17 @@ def test_ratio_and_multiple() -> None:
     assert [row.ratio for row in ROWS] == pytest.approx([40, 30, 0.25])
     assert ROWS[0].float_multiple == pytest.approx(2)
     assert ROWS[2].float_multiple is None
+
+
+def test_ratio_and_multiple_are_the_medians_of_those_of_the_rounds() -> None:
+    samples = {
+        "micrograd": [8.0, 20.0, 90.0],
+        "microgradx": [1.0, 10.0, 9.0],
+        "float * float": [1.0, 2.0, 3.0],
+    }
+    row = report.Row("a * b", "s", True, samples)
+    assert (row.ratio, row.float_multiple) == (8, 3)
+    assert row.cells() == ["20.0 s", "9.00 s", "8.00 ×"]
 
 
 def test_text_has_a_line_for_each_benchmark_and_says_how() -> None:
@@ -129,30 +146,66 @@ def test_times_have_three_digits(seconds: float, text: str) -> None:
 
 
 def test_contestants_take_turns() -> None:
-    turns: list[str] = []
-    tasks = {name: timing.Task(lambda name=name: turns.append(name)) for name in ("one", "two")}
-    seconds = timing.measure(tasks, collect=False, rounds=3, span=0.0)
-    assert turns[-6:] == ["one", "two"] * 3
-    assert {name: len(values) for name, values in seconds.items()} == {"one": 3, "two": 3}
+    turns: list[tuple[str, int]] = []
+
+    def contestant(name: str, seconds: float) -> Any:
+        def measured(loops: int) -> float:
+            turns.append((name, loops))
+            return seconds
+
+        return measured
+
+    contestants = {"slow": contestant("slow", 0.25), "fast": contestant("fast", 0.0625)}
+    samples = timing.measure(contestants, rounds=3, span=0.25)
+    assert turns[-6:] == [("slow", 1), ("fast", 4)] * 3
+    assert samples == {"slow": [0.25] * 3, "fast": [0.0625] * 3}
 
 
 @pytest.mark.parametrize("collect", [True, False])
 def test_collector_is_as_promised(collect: bool) -> None:
     seen = set()
-    tasks = {"task": timing.Task(lambda: seen.add(gc.isenabled()))}
     was_enabled = gc.isenabled()
-    timing.measure(tasks, collect=collect, rounds=2, span=0.0)
+    timing.Task(lambda: seen.add(gc.isenabled())).seconds(collect, 2)
     assert seen == {collect}
     assert gc.isenabled() == was_enabled
 
 
-def test_fast_statements_are_repeated() -> None:
-    calls = []
-    (seconds,) = timing.measure(
-        {"task": timing.Task(lambda: calls.append(0))}, collect=False, rounds=1, span=0.01
-    ).values()
-    assert len(calls) > 1000
-    assert seconds[0] < 0.001
+def test_seconds_are_those_of_a_loop() -> None:
+    assert 0.001 <= timing.Task(lambda: time.sleep(0.001)).seconds(False, 20) < 0.02
+
+
+def test_worker_times_every_benchmark_of_its_engine() -> None:
+    names = [*operations.STATEMENTS, operations.FLOAT, *programs.PROGRAMS]
+    with worker.Worker(engines.MICROGRADX) as process:
+        assert all(0 < process.seconds(name, False, 1) < 10 for name in names)
+
+
+def test_worker_reports_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with worker.Worker(engines.MICROGRADX) as process:
+        for _ in range(2):
+            with pytest.raises(ChildProcessError, match="microgradx failed in 'a @ b'"):
+                process.seconds("a @ b", False, 1)
+    assert "KeyError: 'a @ b'" in capfd.readouterr().err
+
+
+KILLED = """
+import time
+from microgradx.benchmarks import engines, worker
+process = worker.Worker(engines.MICROGRADX)
+process.seconds("a * b", False, 1)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_worker_ends_with_the_process_that_began_it() -> None:
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"ready"
+        process.kill()
+        # The worker has inherited standard error, which is at its end once nobody can write it.
+        assert process.communicate(timeout=30)[1] == b""
 
 
 def test_engines_are_the_two_packages() -> None:
@@ -198,6 +251,13 @@ def test_programs_run_on_their_engine(
     assert root.grad == 1
 
 
+@pytest.mark.usefixtures("micrograd_left_alone")
+def test_method_tells_the_size_of_the_gpt_step() -> None:
+    program = engines.MICROGRAD.load("gpt.py")
+    nodes = program.count_nodes(program.loss_of(program.make_model(), programs.GPT_NAME))
+    assert f"{len(programs.GPT_NAME)} letters: {nodes:,} nodes" in report.METHOD
+
+
 def test_chain_has_its_depth_and_is_released() -> None:
     depth = 50_000
     nodes = microgradx._core.arena_counters()["nodes"]
@@ -235,16 +295,17 @@ def test_without_micrograd_it_says_what_to_install(
     assert 'pip install "microgradx[bench]"' in capsys.readouterr().err
 
 
-def test_interrupt_ends_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(quick: bool) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "measure_all", interrupted)
-    assert main(["bench"]) == 130
-    output, message = capsys.readouterr()
-    assert (output, message) == ("", "interrupted\n")
+@pytest.mark.skipif(sys.platform == "win32", reason="cannot interrupt another process")
+def test_interrupt_ends_it() -> None:
+    command = [sys.executable, "-m", "microgradx", "bench"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"measuring a * b\n"
+        os.killpg(process.pid, signal.SIGINT)
+        output, message = process.communicate(timeout=30)
+    assert (process.returncode, output, message) == (130, b"", b"interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -262,9 +323,10 @@ def test_options_choose_the_style(
 
 
 def test_an_operation_meets_the_product_of_floats() -> None:
-    tasks = operations.operation("a - b")
     for engine in engines.ENGINES:
-        assert tasks[engine.name].statement == "a - b"
-        assert {type(operand) for operand in tasks[engine.name].names["operands"]} == {engine.Value}
-    assert tasks["float * float"].statement == "a * b"
-    assert {type(operand) for operand in tasks["float * float"].names["operands"]} == {float}
+        task = operations.operation("a - b", engine)
+        assert task.statement == "a - b"
+        assert {type(operand) for operand in task.names["operands"]} == {engine.Value}
+    task = operations.float_product()
+    assert task.statement == "a * b"
+    assert {type(operand) for operand in task.names["operands"]} == {float}

@@ -20,7 +20,7 @@ def _nodes_return_to_the_baseline(living_nodes: Callable[[], int]) -> Iterator[N
     """Check, after every test here, that none of its nodes is left."""
     before = living_nodes()
     yield
-    assert living_nodes() == before
+    assert living_nodes() <= before  # less if what a failed test has left goes only now
 
 
 @pytest.fixture
@@ -200,10 +200,11 @@ def test_a_part_keeps_only_what_it_depends_on() -> None:
 
 
 def test_wrappers_do_not_pile_up() -> None:
+    before = _core.arena_counters()["wrapped_nodes"]
     x = Value(1.0)
     for _ in range(100):
         x = x * 2 + 1
-    assert _core.arena_counters()["wrapped_nodes"] <= 2
+    assert _core.arena_counters()["wrapped_nodes"] == before + 1
     assert len(walk(x)) == 401
 
 
@@ -393,6 +394,7 @@ def test_a_released_page_is_used_again() -> None:
             x = x * 1.0
         x.backward()
 
+    work()
     work()
     bytes_taken = _core.arena_counters()["bytes"]
     for _ in range(20):

@@ -242,6 +242,29 @@ PROGRAMS = {
         assert not failures, failures
         del threads, thread
     """,
+    "passes of two threads that begin and end in the same order": """
+        first_begun, second_begun, first_ended = (threading.Event() for _ in range(3))
+        def waiting(x, begun, awaited):
+            out = Value(x.data, (x,), "waiting")
+            def backward():
+                begun.set()
+                assert awaited.wait(60)
+                x.grad += out.grad
+            out._backward = backward
+            return out
+        leaves = [Value(1.0), Value(1.0)]
+        def first():
+            (waiting(leaves[0] * 2.0, first_begun, second_begun) * 3.0).backward()
+            first_ended.set()
+        def second():
+            assert first_begun.wait(60)
+            (waiting(leaves[1] * 2.0, second_begun, first_ended) * 3.0).backward()
+        threads = [threading.Thread(target=first), threading.Thread(target=second)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert [leaf.grad for leaf in leaves] == [6.0, 6.0]
+        del threads, thread, leaves
+    """,
     "threads that differentiate a graph in common": """
         sys.setswitchinterval(1e-6)
         x = out = Value(1.0)

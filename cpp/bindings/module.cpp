@@ -20,12 +20,27 @@ py::dict arena_counters() {
                     "free_pages"_a = counters.free_pages, "bytes"_a = counters.bytes);
 }
 
-py::tuple operation_rows() {
+// The table of ops.def as a tuple of named tuples.
+void add_operations(py::module_& module) {
+    using namespace py::literals;
+    const py::object row_type = py::module_::import("collections")
+                                    .attr("namedtuple")("Operation", "name label arity interval doc",
+                                                        "module"_a = module.attr("__name__"));
+    row_type.attr("__doc__") =
+        "A row of the table of operations.\n\n"
+        "Attributes\n----------\n"
+        "name : str\n    The method's name; that of a binary operator without underscores.\n"
+        "label : str\n    What ``_op`` shows.\n"
+        "arity : int\n    The number of operands.\n"
+        "interval : tuple of float\n    Bounds between which the operation is smooth.\n"
+        "doc : str\n    What it computes.";
     py::list rows;
     for (const OpInfo& row : operations()) {
-        rows.append(row);
+        rows.append(row_type(row.name, row.label, row.arity, py::make_tuple(row.low, row.high),
+                             row.doc));
     }
-    return py::tuple(rows);
+    module.attr("Operation") = row_type;
+    module.attr("OPS") = py::tuple(rows);
 }
 
 PyMethodDef functions[] = {
@@ -49,20 +64,7 @@ PYBIND11_MODULE(_core, module) {
         throw py::error_already_set();
     }
 
-    py::class_<OpInfo>(module, "Operation", "A row of the table of operations.")
-        .def_property_readonly(
-            "name", [](const OpInfo& row) { return row.name; },
-            "The method's name; that of a binary one without its underscores.")
-        .def_property_readonly(
-            "label", [](const OpInfo& row) { return row.label; }, "What ``_op`` shows.")
-        .def_readonly("arity", &OpInfo::arity, "The number of operands.")
-        .def_property_readonly(
-            "interval", [](const OpInfo& row) { return py::make_tuple(row.low, row.high); },
-            "Bounds between which the operation is smooth.")
-        .def_property_readonly(
-            "doc", [](const OpInfo& row) { return row.doc; }, "What it computes.");
-    module.attr("OPS") = operation_rows();
-
+    add_operations(module);
     module.def("arena_counters", &arena_counters,
                "Count what lives in the arena.\n\n"
                "Returns\n-------\n"

@@ -1,4 +1,4 @@
-"""Neural networks of :class:`~microgradx.engine.Value`: neurons, layers, multi-layer perceptrons."""
+"""Neural networks of Values: neurons, layers and multi-layer perceptrons."""
 
 from __future__ import annotations
 

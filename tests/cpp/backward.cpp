@@ -1,4 +1,5 @@
-// The backward sweep. Expected gradients are worked out by hand, or are those of micrograd's README.
+// The backward sweep. Expected gradients are worked out by hand, or are those of micrograd's
+// README.
 
 #include "core/backward.hpp"
 
