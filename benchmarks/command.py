@@ -56,15 +56,16 @@ def measure_all(quick: bool) -> Iterator[Row]:
     with Worker(MICROGRAD) as micrograd, Worker(MICROGRADX) as microgradx:
         for name in (*STATEMENTS, *(program for program in PROGRAMS if program != left_out)):
             _announce(name)
+            contestants = {
+                worker.engine.name: partial(worker.seconds, name)
+                for worker in (micrograd, microgradx)
+            }
+            if name in STATEMENTS:
+                contestants[FLOAT] = partial(microgradx.seconds, FLOAT)
             for collect in (True, False):
-                contestants = {
-                    worker.engine.name: partial(worker.seconds, name, collect)
-                    for worker in (micrograd, microgradx)
-                }
-                if name in STATEMENTS:
-                    contestants[FLOAT] = partial(microgradx.seconds, FLOAT, collect)
                 rounds = 1 if quick else _rounds(name, collect)
-                yield Row(name, "s", collect, measure(contestants, rounds=rounds, span=span))
+                samples = measure(contestants, collect=collect, rounds=rounds, span=span)
+                yield Row(name, "s", collect, samples)
 
     levels = 15 if quick else 18
     quantities = {"memory of a node, allocated": bytes_allocated}

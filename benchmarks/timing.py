@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Seconds = Callable[[bool, int], float]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -40,14 +42,16 @@ class Task:
 
 
 def measure(
-    contestants: Mapping[str, Callable[[int], float]], *, rounds: int, span: float
+    contestants: Mapping[str, Seconds], *, collect: bool, rounds: int, span: float
 ) -> dict[str, list[float]]:
     """Time every contestant, one after the other in each round, so that noise meets them all.
 
     Parameters
     ----------
     contestants
-        By name what takes a number of loops and returns the seconds that one of them took.
+        By name what measures as `Task.seconds` does.
+    collect
+        Whether the cyclic garbage collector is on.
     rounds
         Number of rounds.
     span
@@ -62,12 +66,13 @@ def measure(
     samples: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, seconds in contestants.items():
-            samples[name].append(seconds(loops[name]))
+            samples[name].append(seconds(collect, loops[name]))
     return samples
 
 
-def _loops_to_fill(span: float, seconds: Callable[[int], float]) -> int:
+def _loops_to_fill(span: float, seconds: Seconds) -> int:
     loops = 1
-    while seconds(loops) * loops < span:
+    # With the collector on a loop only takes longer.
+    while seconds(False, loops) * loops < span:
         loops *= 2
     return loops

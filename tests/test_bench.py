@@ -145,19 +145,20 @@ def test_times_have_three_digits(seconds: float, text: str) -> None:
     )
 
 
-def test_contestants_take_turns() -> None:
-    turns: list[tuple[str, int]] = []
+@pytest.mark.parametrize("collect", [True, False])
+def test_contestants_take_turns(collect: bool) -> None:
+    turns: list[tuple[str, bool, int]] = []
 
     def contestant(name: str, seconds: float) -> Any:
-        def measured(loops: int) -> float:
-            turns.append((name, loops))
+        def measured(collect: bool, loops: int) -> float:
+            turns.append((name, collect, loops))
             return seconds
 
         return measured
 
     contestants = {"slow": contestant("slow", 0.25), "fast": contestant("fast", 0.0625)}
-    samples = timing.measure(contestants, rounds=3, span=0.25)
-    assert turns[-6:] == [("slow", 1), ("fast", 4)] * 3
+    samples = timing.measure(contestants, collect=collect, rounds=3, span=0.25)
+    assert turns[-6:] == [("slow", collect, 1), ("fast", collect, 4)] * 3
     assert samples == {"slow": [0.25] * 3, "fast": [0.0625] * 3}
 
 

@@ -23,9 +23,10 @@ py::dict arena_counters() {
 // The table of ops.def as a tuple of named tuples.
 void add_operations(py::module_& module) {
     using namespace py::literals;
-    const py::object row_type = py::module_::import("collections")
-                                    .attr("namedtuple")("Operation", "name label arity interval doc",
-                                                        "module"_a = module.attr("__name__"));
+    const py::object row_type =
+        py::module_::import("collections")
+            .attr("namedtuple")("Operation", "name label arity interval doc",
+                                "module"_a = module.attr("__name__"));
     row_type.attr("__doc__") =
         "A row of the table of operations.\n\n"
         "Attributes\n----------\n"
@@ -36,8 +37,8 @@ void add_operations(py::module_& module) {
         "doc : str\n    What it computes.";
     py::list rows;
     for (const OpInfo& row : operations()) {
-        rows.append(row_type(row.name, row.label, row.arity, py::make_tuple(row.low, row.high),
-                             row.doc));
+        rows.append(
+            row_type(row.name, row.label, row.arity, py::make_tuple(row.low, row.high), row.doc));
     }
     module.attr("Operation") = row_type;
     module.attr("OPS") = py::tuple(rows);
@@ -65,13 +66,14 @@ PYBIND11_MODULE(_core, module) {
     }
 
     add_operations(module);
-    module.def("arena_counters", &arena_counters,
-               "Count what lives in the arena.\n\n"
-               "Returns\n-------\n"
-               "dict\n"
-               "    ``nodes`` (``interior_nodes`` plus ``leaves``), ``wrapped_nodes`` (those that a "
-               "Value wraps),\n"
-               "    ``pages`` in use, ``free_pages`` kept for reuse, and ``bytes`` of all of them.");
+    module.def(
+        "arena_counters", &arena_counters,
+        "Count what lives in the arena.\n\n"
+        "Returns\n-------\n"
+        "dict\n"
+        "    ``nodes`` (``interior_nodes`` plus ``leaves``), ``wrapped_nodes`` (those that a "
+        "Value wraps),\n"
+        "    ``pages`` in use, ``free_pages`` kept for reuse, and ``bytes`` of all of them.");
     module.def("build_info", &build_info,
                "Tell what this build is.\n\n"
                "Returns\n-------\n"

@@ -1,13 +1,13 @@
 // Neurons and layers.
 //
-// `NeuronBase` is what of a neuron must be quick: its four attributes, which the core reads without a
-// look-up, and the call. The class `microgradx.nn.Neuron` derives from it. A layer calls its neurons
-// one by one with the same list of inputs; it takes the short way, without a Python call for each, for
-// neurons whose call is still the one below, and calls all others as Python would. Nothing is
-// remembered from one call to the next.
+// `NeuronBase` is what of a neuron must be quick: its four attributes, which the core reads without
+// a look-up, and the call. The class `microgradx.nn.Neuron` derives from it. A layer calls its
+// neurons one by one with the same list of inputs; it takes the short way, without a Python call
+// for each, for neurons whose call is still the one below, and calls all others as Python would.
+// Nothing is remembered from one call to the next.
 //
-// An activation function named by a string is the Value's method of that name; the short way, without
-// a wrapper for the sum, is taken while it is the engine's own.
+// An activation function named by a string is the Value's method of that name; the short way,
+// without a wrapper for the sum, is taken while it is the engine's own.
 
 #include "bindings/neuron.hpp"
 
@@ -115,12 +115,12 @@ PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMem
     if (applies && native == nullptr) {
         return nullptr;
     }
-    const NodeId result = fused_weighted_sum(neuron->w, inputs, neuron->b,
-                                             applies ? native->op : Dot::no_activation);
+    const NodeId result =
+        fused_weighted_sum(neuron->w, inputs, neuron->b, applies ? native->op : Dot::no_activation);
     return result != no_node ? wrap(result) : nullptr;
 }
 
-py::object attribute(PyObject* neuron, PyObject* NeuronObject::*member, const char* name) {
+py::object attribute(PyObject* neuron, PyObject* NeuronObject::* member, const char* name) {
     PyObject* value = as_neuron(neuron)->*member;
     if (value == nullptr) {
         PyErr_Format(PyExc_AttributeError,
@@ -151,7 +151,9 @@ py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& activation
     if (!sum) {
         throw py::error_already_set();
     }
-    return is_nonlinear == 1 && !activations.is_linear(activation.ptr()) ? activated(sum, activation) : sum;
+    return is_nonlinear == 1 && !activations.is_linear(activation.ptr())
+               ? activated(sum, activation)
+               : sum;
 }
 
 PyObject* call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept {

@@ -1,8 +1,8 @@
 // The attributes of a Value: `data`, `grad`, `_prev`, `_op`, `_backward`, `__dict__` and whatever
 // else the user assigns.
 //
-// What the node knows comes from the node. An `_op` that the user has given, a `label` and all other
-// attributes lie in the instance's dictionary; getting one makes the wrapper a kept one.
+// What the node knows comes from the node. An `_op` that the user has given, a `label` and all
+// other attributes lie in the instance's dictionary; getting one makes the wrapper a kept one.
 
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/value_type.hpp"
@@ -95,10 +95,9 @@ PyObject* run_native_step(PyObject* object, PyObject* /*unused*/) noexcept {
     });
 }
 
-PyMethodDef native_step = {
-    "_backward", run_native_step, METH_NOARGS,
-    "_backward()\n--\n\n"
-    "Add to the operands' ``grad`` what this node passes on to them."};
+PyMethodDef native_step = {"_backward", run_native_step, METH_NOARGS,
+                           "_backward()\n--\n\n"
+                           "Add to the operands' ``grad`` what this node passes on to them."};
 
 PyObject* get_backward(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);

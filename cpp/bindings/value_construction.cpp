@@ -73,8 +73,8 @@ void construct(ValueObject* value, const Arguments& arguments) {
             throw py::error_already_set();
         }
     }
-    for (const auto& [name, given] : {std::pair{"_op", arguments.op},
-                                      std::pair{"label", arguments.label}}) {
+    for (const auto& [name, given] :
+         {std::pair{"_op", arguments.op}, std::pair{"label", arguments.label}}) {
         if (given != nullptr && !is_empty_string(given) &&
             !set_instance_attribute(value, name, given)) {
             throw py::error_already_set();

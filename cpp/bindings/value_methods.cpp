@@ -50,10 +50,10 @@ PyObject* reduce(PyObject* object, PyObject* /*unused*/) noexcept {
             value->attributes != nullptr
                 ? py::dict(py::reinterpret_borrow<py::dict>(value->attributes).attr("copy")())
                 : py::dict();
-        return py::make_tuple(py::module_::import("copyreg").attr("__newobj__"),
-                              py::make_tuple(py::handle(reinterpret_cast<PyObject*>(
-                                  Py_TYPE(object)))),
-                              py::make_tuple(data, grad, attributes))
+        return py::make_tuple(
+                   py::module_::import("copyreg").attr("__newobj__"),
+                   py::make_tuple(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(object)))),
+                   py::make_tuple(data, grad, attributes))
             .release()
             .ptr();
     });
@@ -98,8 +98,8 @@ PyObject* set_state(PyObject* object, PyObject* state) noexcept {
 }  // namespace
 
 PyMethodDef value_methods[] = {
-#define MGX_UNARY(Name, method, label, value, derivative, domain, integer_value,            \
-                  integer_derivative, low, high, doc)                                       \
+#define MGX_UNARY(Name, method, label, value, derivative, domain, integer_value, \
+                  integer_derivative, low, high, doc)                            \
     {#method, unary_method<Op::Name>, METH_NOARGS, #method "($self, /)\n--\n\n" doc},
 #define MGX_BINARY(...)
 #include "core/ops.def"

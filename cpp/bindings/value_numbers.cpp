@@ -48,9 +48,7 @@ public:
     [[nodiscard]] bool has_native_operators() const noexcept {
         return is_number() || mgx::has_native_operators(Py_TYPE(object_));
     }
-    [[nodiscard]] bool watched() {
-        return id_ != no_node && is_watched(arena.node(id_));
-    }
+    [[nodiscard]] bool watched() { return id_ != no_node && is_watched(arena.node(id_)); }
 
     // The node, made if this is a number.
     [[nodiscard]] NodeId id() {
@@ -74,7 +72,8 @@ private:
 // numpy.add(left, right) and the like.
 PyObject* apply_to_elements(const char* function, PyObject* left, PyObject* right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
-        return py::module_::import("numpy").attr(function)(py::handle(left), py::handle(right))
+        return py::module_::import("numpy")
+            .attr(function)(py::handle(left), py::handle(right))
             .release()
             .ptr();
     });
@@ -137,7 +136,7 @@ PyObject* value_add(PyObject* left, PyObject* right) noexcept {
         return binary<Op::Add>(x, y);
     }
     return Py_TYPE(right)->tp_as_number->nb_add == value_add ? binary<Op::Add>(y, x)
-                                                            : PyNumber_Add(right, left);
+                                                             : PyNumber_Add(right, left);
 }
 
 PyObject* value_multiply(PyObject* left, PyObject* right) noexcept {
@@ -170,9 +169,8 @@ PyObject* value_power(PyObject* base, PyObject* exponent, PyObject* modulus) noe
     if (!y.is_number()) {
         return binary<Op::Pow>(x, y);
     }
-    return guarded<PyObject*>(nullptr, [&] {
-        return wrap_result(arena.power(x.id(), y.number()), x.watched());
-    });
+    return guarded<PyObject*>(
+        nullptr, [&] { return wrap_result(arena.power(x.id(), y.number()), x.watched()); });
 }
 
 PyObject* value_negative(PyObject* operand) noexcept {

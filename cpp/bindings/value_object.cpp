@@ -1,7 +1,7 @@
 // The life of a wrapper.
 //
-// A wrapper owns one count of its node. Most wrappers are plain: nothing but the node, not tracked by
-// the garbage collector, forgotten by the node when Python drops them, and made anew if somebody
+// A wrapper owns one count of its node. Most wrappers are plain: nothing but the node, not tracked
+// by the garbage collector, forgotten by the node when Python drops them, and made anew if somebody
 // asks for them again. Their memory comes from a short free list.
 //
 // A wrapper that gets attributes, a callback or operands, or that is of a subclass, would lose them

@@ -10,12 +10,13 @@ namespace mgx {
 
 struct ValueObject {
     PyObject_HEAD
-    NodeId node;          // no_node until a subclass has called super().__init__
-    Node* content;        // of that node, where it lies in the arena
+    NodeId node;           // no_node until a subclass has called super().__init__
+    Node* content;         // of that node, where it lies in the arena
     PyObject* attributes;  // the instance's __dict__, or null
     PyObject* weak_references;
     PyObject* callback;  // what the user has assigned to _backward, or null
-    PyObject* operands;  // a tuple of the operands' wrappers, or null if the node holds the operands
+    PyObject*
+        operands;  // a tuple of the operands' wrappers, or null if the node holds the operands
 };
 
 // The one arena of the process, guarded by the interpreter lock.

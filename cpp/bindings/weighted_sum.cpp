@@ -1,9 +1,9 @@
 // The sum at the heart of a neuron.
 //
-// micrograd writes `sum((wi*xi for wi, xi in zip(w, x)), b)`. Here it is one fused node of the arena,
-// which shows those nodes when asked. Fusing is for plain cases: float weights, inputs and a bias
-// that are Values proper with Value's own operators and no callback of the user's in their past. All
-// others, which may do anything at each product and sum, go through Python's operators.
+// micrograd writes `sum((wi*xi for wi, xi in zip(w, x)), b)`. Here it is one fused node of the
+// arena, which shows those nodes when asked. Fusing is for plain cases: float weights, inputs and a
+// bias that are Values proper with Value's own operators and no callback of the user's in their
+// past. All others, which may do anything at each product and sum, go through Python's operators.
 
 #include "bindings/weighted_sum.hpp"
 
@@ -95,7 +95,8 @@ std::optional<std::uint32_t> Inputs::list() {
         auto leaf = leaves.begin();
         for (Py_ssize_t i = 0; i < size(); ++i) {
             const LiveNode input = plain_node<Flags::None>((*this)[i]);
-            input_nodes.push_back(input.node != nullptr ? input : LiveNode{&arena.node(*leaf), *leaf});
+            input_nodes.push_back(input.node != nullptr ? input
+                                                        : LiveNode{&arena.node(*leaf), *leaf});
             leaf += input.node == nullptr;
         }
         list_ = arena.make_input_list(input_nodes);
@@ -120,18 +121,18 @@ NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias, Op 
         return no_node;
     }
     PyObject** weight = PySequence_Fast_ITEMS(weights);
-    return arena.dot(bias_node.id, *list, activation, [&weight] {
-        return plain_node<watched | Flags::IntegerData>(*weight++);
-    });
+    return arena.dot(bias_node.id, *list, activation,
+                     [&weight] { return plain_node<watched | Flags::IntegerData>(*weight++); });
 }
 
 py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
                                   const py::object& bias) {
-    const auto sequence = as_fast_sequence(weights.ptr(), "the weights of a neuron must be iterable");
+    const auto sequence =
+        as_fast_sequence(weights.ptr(), "the weights of a neuron must be iterable");
     const Py_ssize_t terms = PySequence_Fast_GET_SIZE(sequence.ptr());
     if (inputs.size() != terms) {
-        PyErr_Format(PyExc_ValueError, "expected %zd inputs, one for each weight, but got %zd", terms,
-                     inputs.size());
+        PyErr_Format(PyExc_ValueError, "expected %zd inputs, one for each weight, but got %zd",
+                     terms, inputs.size());
         throw py::error_already_set();
     }
     py::object sum = bias;

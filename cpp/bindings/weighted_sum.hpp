@@ -19,7 +19,9 @@ public:
     Inputs& operator=(const Inputs&) = delete;
     ~Inputs();
 
-    [[nodiscard]] Py_ssize_t size() const noexcept { return PySequence_Fast_GET_SIZE(items_.ptr()); }
+    [[nodiscard]] Py_ssize_t size() const noexcept {
+        return PySequence_Fast_GET_SIZE(items_.ptr());
+    }
     [[nodiscard]] PyObject* operator[](Py_ssize_t i) const noexcept {
         return PySequence_Fast_GET_ITEM(items_.ptr(), i);
     }
@@ -38,13 +40,14 @@ private:
 };
 
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
-// operation `activation` of it (or Dot::no_activation), as one node that the caller owns; no_node if something in it is not plain. Runs no Python code unless
-// numbers of foreign types are among the inputs.
+// operation `activation` of it (or Dot::no_activation), as one node that the caller owns; no_node
+// if something in it is not plain. Runs no Python code unless numbers of foreign types are among
+// the inputs.
 [[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias,
                                         Op activation);
 
-// The same sum by Python's operators, whatever they make of it. Throws error_already_set, ValueError
-// if there are more or fewer inputs than weights.
+// The same sum by Python's operators, whatever they make of it. Throws error_already_set,
+// ValueError if there are more or fewer inputs than weights.
 [[nodiscard]] py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
                                                 const py::object& bias);
 

@@ -17,11 +17,11 @@
 // The weighted sums of neurons are fused into one node each, whose parts come to be when somebody
 // looks: see fusion.cpp.
 //
-// Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has something
-// to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference to the
-// wrapper for as long as the count shows a consumer besides the wrapper. Giving that reference up
-// can run arbitrary code of the host's, so it is put off until the arena is consistent, and
-// done by the outermost call alone, so that it does not recurse either.
+// Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has
+// something to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference
+// to the wrapper for as long as the count shows a consumer besides the wrapper. Giving that
+// reference up can run arbitrary code of the host's, so it is put off until the arena is
+// consistent, and done by the outermost call alone, so that it does not recurse either.
 
 #include "core/arena.hpp"
 
@@ -304,8 +304,8 @@ ArenaCounters Arena::counters() const noexcept {
         }
     }
     for (const auto& [id, operands] : custom_operands_) {
-        counters.bytes += sizeof(std::pair<NodeId, std::vector<NodeId>>) +
-                          operands.capacity() * sizeof(NodeId);
+        counters.bytes +=
+            sizeof(std::pair<NodeId, std::vector<NodeId>>) + operands.capacity() * sizeof(NodeId);
     }
     for (const Dot& dot : dots_.objects()) {
         counters.bytes += sizeof(Dot) + dot.weights.capacity() * sizeof(NodeId) +

@@ -81,8 +81,8 @@ public:
     [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
     void release_input_list(std::uint32_t number) noexcept;
     //
-    // `activation` is a unary operation or Dot::no_activation. `next_weight()` gives the weights one
-    // after another, or a null node to give up, on which the result is no_node.
+    // `activation` is a unary operation or Dot::no_activation. `next_weight()` gives the weights
+    // one after another, or a null node to give up, on which the result is no_node.
     template <typename NextWeight>
     [[nodiscard]] NodeId dot(NodeId bias, std::uint32_t input_list, Op activation,
                              NextWeight next_weight) {
@@ -118,9 +118,7 @@ public:
         }
     }
 
-    [[nodiscard]] Node& node(NodeId id) noexcept {
-        return page(id).nodes[Page::slot_of(id)];
-    }
+    [[nodiscard]] Node& node(NodeId id) noexcept { return page(id).nodes[Page::slot_of(id)]; }
     [[nodiscard]] Wrapper wrapper(NodeId id) noexcept {
         return page(id).wrappers[Page::slot_of(id)];
     }

@@ -3,16 +3,16 @@
 // The log of the arena is in topological order, so one walk through it from the root to older
 // nodes visits every node after all of its consumers. A node is visited if a visited consumer has
 // marked it; marks are one bit a node, kept in the pages, and the walk ends when none is left.
-// Leaves pass nothing on, so they are neither marked nor visited, except those to which the user has
-// given a callback; their callbacks run last.
+// Leaves pass nothing on, so they are neither marked nor visited, except those to which the user
+// has given a callback; their callbacks run last.
 //
 // Operands' data are read now, not at the time of the forward pass, so changing `data` in between
 // has the effect that it has with micrograd's closures.
 //
 // A callback is arbitrary code. It may create nodes (they are newer than the root, or vacant slots'
 // successors, and unmarked), drop nodes (those still marked are kept alive by the root, which the
-// sweep holds), throw (the marks are taken away), or start another sweep (which sets this one's marks
-// aside and puts them back).
+// sweep holds), throw (the marks are taken away), or start another sweep (which sets this one's
+// marks aside and puts them back).
 
 #include "core/backward.hpp"
 
@@ -28,9 +28,9 @@ namespace {
 // The derivative of a unary operation at the operand x with the result y.
 [[nodiscard]] Scalar derivative(Op op, double x, double y) noexcept {
     switch (op) {
-#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value,           \
-                  integer_derivative, ...)                                                  \
-    case Op::Name:                                                                          \
+#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, \
+                  integer_derivative, ...)                                        \
+    case Op::Name:                                                                \
         return {derivative, integer_derivative};
 #define MGX_BINARY(...)
 #include "core/ops.def"
@@ -47,25 +47,26 @@ void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
     operand.set_grad(operand.grad() + derivative * grad);
 }
 
-// The `derivative` columns of ops.def. `reach` finds the node of an operand. That the gradient is no
-// int, as in most of most graphs, is known at compile time, so that no time is spent on what ints need.
+// The `derivative` columns of ops.def. `reach` finds the node of an operand. That the gradient is
+// no int, as in most of most graphs, is known at compile time, so that no time is spent on what
+// ints need.
 template <bool integer_grad, typename Reach>
 inline void propagate(const Node& node, Reach reach) {
     const Scalar grad = {node.grad_value, integer_grad};
     switch (node.op) {
-#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value,           \
-                  integer_derivative, ...)                                                  \
-    case Op::Name: {                                                                        \
-        Node& operand = reach(node.operands[0]);                                      \
-        [[maybe_unused]] const double x = operand.data_value;                               \
-        [[maybe_unused]] const double y = node.data_value;                                  \
-        pass_to(operand, {derivative, integer_derivative}, grad);                           \
-        break;                                                                              \
+#define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, \
+                  integer_derivative, ...)                                        \
+    case Op::Name: {                                                              \
+        Node& operand = reach(node.operands[0]);                                  \
+        [[maybe_unused]] const double x = operand.data_value;                     \
+        [[maybe_unused]] const double y = node.data_value;                        \
+        pass_to(operand, {derivative, integer_derivative}, grad);                 \
+        break;                                                                    \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
     case Op::Name: {                                                                    \
-        Node& left = reach(node.operands[0]);                                   \
-        Node& right = reach(node.operands[1]);                                     \
+        Node& left = reach(node.operands[0]);                                           \
+        Node& right = reach(node.operands[1]);                                          \
         [[maybe_unused]] const Scalar x = left.data();                                  \
         [[maybe_unused]] const Scalar y = right.data();                                 \
         pass_to(left, left_derivative, grad);                                           \
@@ -201,9 +202,10 @@ private:
         if (dot.swept) {
             return false;
         }
-        const Scalar grad = dot.activation == Dot::no_activation
-                                ? node.grad()
-                                : derivative(dot.activation, dot.sum, node.data_value) * node.grad();
+        const Scalar grad =
+            dot.activation == Dot::no_activation
+                ? node.grad()
+                : derivative(dot.activation, dot.sum, node.data_value) * node.grad();
         dot.swept = true;
         dot.hidden_grad = grad;
         pass_to(mark(node.operands[1]), Scalar::integer(1.0), grad);
@@ -295,8 +297,8 @@ private:
     NodeId root_;
     Sweep* outer_;
     std::uint64_t serial_;
-    Page* page_ = nullptr;      // where the walk is
-    std::size_t marked_ = 0;    // places in the log that are marked
+    Page* page_ = nullptr;        // where the walk is
+    std::size_t marked_ = 0;      // places in the log that are marked
     std::vector<NodeId> leaves_;  // with callbacks, marked
     std::vector<Aside> aside_;
 };

@@ -29,8 +29,8 @@ struct Dot {
     std::vector<NodeId> weights;   // of which the dot holds a count each
     std::vector<double> products;  // weight * input at the time of the forward pass
     std::uint32_t input_list = 0;
-    double bias_data = 0.0;      // at the time of the forward pass
-    double sum = 0.0;            // to which the activation function is applied
+    double bias_data = 0.0;  // at the time of the forward pass
+    double sum = 0.0;        // to which the activation function is applied
     Op activation = no_activation;
     bool swept = false;  // whether a backward sweep has passed here
     Scalar hidden_grad;  // which the hidden nodes have all got from it

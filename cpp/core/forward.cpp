@@ -1,5 +1,5 @@
-// What of evaluating an operation need not be inlined: a unary operation that is only known when the
-// program runs, and the message for an operand outside of an operation's domain.
+// What of evaluating an operation need not be inlined: a unary operation that is only known when
+// the program runs, and the message for an operand outside of an operation's domain.
 
 #include "core/forward.hpp"
 
@@ -28,8 +28,8 @@ Scalar evaluate(Op op, Scalar operand) {
 void throw_outside_domain(std::string_view method, double x) {
     std::array<char, 32> digits{};
     const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), x).ptr;
-    throw DomainError(std::string(method) + "() is not defined for data = " +
-                      std::string(digits.data(), end));
+    throw DomainError(std::string(method) +
+                      "() is not defined for data = " + std::string(digits.data(), end));
 }
 
 }  // namespace mgx

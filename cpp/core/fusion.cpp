@@ -1,22 +1,24 @@
 // Fused nodes: what is stored of a weighted sum, and how it becomes visible.
 //
-// A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied to it,
-// is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the result. All
-// but the last are hidden: nobody but the Dot refers to them, so as long as nobody looks they need not
-// exist. What they would hold follows from little: their data from the products and the bias at the
-// time of the forward pass, which the Dot keeps, and their gradients, after one backward sweep, all
-// equal what the Dot passed on to them, which it keeps too.
+// A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied to
+// it, is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the
+// result. All but the last are hidden: nobody but the Dot refers to them, so as long as nobody
+// looks they need not exist. What they would hold follows from little: their data from the products
+// and the bias at the time of the forward pass, which the Dot keeps, and their gradients, after one
+// backward sweep, all equal what the Dot passed on to them, which it keeps too.
 //
 // Once somebody looks (asks for operands, assigns a callback, calls the backward step by hand) or a
 // second sweep comes by (after which the hidden gradients would differ), the Dot is expanded: the
-// hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the Dot
-// turns into the last of the sums, or the activation function of it. Nothing else in the engine knows of fusion.
+// hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the
+// Dot turns into the last of the sums, or the activation function of it. Nothing else in the engine
+// knows of fusion.
 //
 // The hidden nodes belong between the Dot's operands and the Dot, where the log has no room. They
 // live in an annex: pages outside of the log that the backward sweep visits when it comes to the
 // place of their owner, the Dot, after the owner itself. Their operands are older than the owner or
-// before them in the annex, and their consumers are the owner, behind them in the annex or newer than the
-// owner, so the order is topological still. The owner's slot stays taken while its annex lives.
+// before them in the annex, and their consumers are the owner, behind them in the annex or newer
+// than the owner, so the order is topological still. The owner's slot stays taken while its annex
+// lives.
 
 #include <new>
 
@@ -70,10 +72,10 @@ void Arena::abandon_dot(std::uint32_t number, std::size_t terms) noexcept {
     dots_.give_back(number);
 }
 
-NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
-                         Op activation, double sum) {
-    const NodeId id = interior(Op::Dot, evaluate(activation, Scalar::real(sum)),
-                               {NodeId{number}, bias});
+NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list, Op activation,
+                         double sum) {
+    const NodeId id =
+        interior(Op::Dot, evaluate(activation, Scalar::real(sum)), {NodeId{number}, bias});
     ++input_lists_[input_list].users;
     Dot& dot = dots_[number];
     dot.activation = activation;

@@ -19,10 +19,10 @@ inline constexpr NodeId no_node{0xFFFFFFFF};
 // What is true of a node; a set of flags is their bitwise or.
 enum class Flags : std::uint8_t {
     None = 0,
-    IntegerData = 1,        // Python would hold an int in `data`
-    IntegerGrad = 2,        // and in `grad`
-    HasCallback = 4,        // the user has assigned the step of the backward sweep
-    KeepsWrapper = 8,       // the wrapper must live as long as the node
+    IntegerData = 1,         // Python would hold an int in `data`
+    IntegerGrad = 2,         // and in `grad`
+    HasCallback = 4,         // the user has assigned the step of the backward sweep
+    KeepsWrapper = 8,        // the wrapper must live as long as the node
     OperandsByWrapper = 16,  // the wrapper, not the node, keeps the operands alive
     HasAnnex = 32,           // its place in the log is also that of hidden nodes; see fusion.cpp
     IsDead = 64              // reclaimed, but for its place, which the annex still needs

@@ -36,7 +36,8 @@ struct OpInfo {
 [[nodiscard]] std::span<const OpInfo> operations() noexcept;
 
 // What `_op` shows for a node of this kind: micrograd's label, empty for Leaf and Custom. A
-// PowConstant's label holds its exponent, which the caller adds; a Dot has several, see Arena::label.
+// PowConstant's label holds its exponent, which the caller adds; a Dot has several, see
+// Arena::label.
 [[nodiscard]] std::string_view label(Op op) noexcept;
 
 }  // namespace mgx

@@ -1,0 +1,368 @@
+// A fused node cannot be told from the nodes it stands for: whatever is asked of a Dot gives what
+// the same sum gives that is composed of products and sums. The numbers are small and whole, so
+// that gradients are exact in whatever order they are added.
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <stdexcept>
+#include <vector>
+
+#include "core/arena.hpp"
+#include "core/backward.hpp"
+#include "fake_host.hpp"
+#include "number.hpp"
+
+namespace mgx {
+
+namespace {
+
+// Terms on either side of what a page has room for: each has a product and a sum that are hidden.
+constexpr std::size_t page_of_terms = Page::slots / 2;
+const std::vector<std::size_t> term_counts{
+    1, 2, 3, page_of_terms - 1, page_of_terms, page_of_terms + 1, 5 * page_of_terms};
+
+// What a neuron computes with, on an arena of its own.
+struct Parameters {
+    explicit Parameters(std::size_t terms) {
+        for (std::size_t i = 0; i < terms; ++i) {
+            const auto number = static_cast<double>(i);
+            weights.emplace_back(arena, i % 3 == 0 ? -number - 1 : number + 1);
+            inputs.emplace_back(arena, i % 5 == 0 ? 2.0 : number);
+        }
+    }
+
+    Arena arena;
+    FakeHost host{arena};
+    Number bias{arena, 3.0};
+    std::vector<Number> weights;
+    std::vector<Number> inputs;
+};
+
+std::uint32_t make_input_list(Parameters& parameters) {
+    std::vector<LiveNode> live;
+    for (const Number& input : parameters.inputs) {
+        live.push_back({&input.node(), input.id()});
+    }
+    return parameters.arena.make_input_list(live);
+}
+
+NodeId dot(Parameters& parameters, std::uint32_t inputs, Op activation) {
+    std::size_t next = 0;
+    return parameters.arena.dot(parameters.bias.id(), inputs, activation, [&] {
+        const Number& weight = parameters.weights[next++];
+        return LiveNode{&weight.node(), weight.id()};
+    });
+}
+
+Number fused(Parameters& parameters, Op activation = Dot::no_activation) {
+    const std::uint32_t inputs = make_input_list(parameters);
+    Number sum(parameters.arena, dot(parameters, inputs, activation));
+    parameters.arena.release_input_list(inputs);
+    return sum;
+}
+
+Number composed(Parameters& parameters, Op activation = Dot::no_activation) {
+    Number sum = parameters.bias + parameters.weights[0] * parameters.inputs[0];
+    for (std::size_t i = 1; i < parameters.weights.size(); ++i) {
+        sum = sum + parameters.weights[i] * parameters.inputs[i];
+    }
+    return activation == Op::Relu ? relu(sum) : std::move(sum);
+}
+
+void check_same(Scalar one, Scalar other) {
+    REQUIRE(one.value == other.value);
+    REQUIRE(one.is_integer == other.is_integer);
+}
+
+// Both look alike, and so does all that they depend on.
+void check_same(const Number& one, const Number& other) {
+    std::vector<std::pair<NodeId, NodeId>> waiting{{one.id(), other.id()}};
+    while (!waiting.empty()) {
+        const auto [left, right] = waiting.back();
+        waiting.pop_back();
+        REQUIRE(one.arena().label(left) == other.arena().label(right));
+        check_same(one.arena().node(left).data(), other.arena().node(right).data());
+        check_same(one.arena().node(left).grad(), other.arena().node(right).grad());
+        const auto operands = one.arena().operands(left);
+        const auto others = other.arena().operands(right);
+        REQUIRE(operands.size() == others.size());
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+            waiting.emplace_back(operands[i], others[i]);
+        }
+    }
+}
+
+void backward(const Number& root) { mgx::backward(root.arena(), root.id()); }
+
+// Runs `program` on a fused and on a composed sum of each size, and compares what they show then.
+template <typename Program>
+void compare(Program program) {
+    for (const std::size_t terms : term_counts) {
+        for (const Op activation : {Dot::no_activation, Op::Relu}) {
+            CAPTURE(terms);
+            CAPTURE(label(activation));
+            Parameters ours(terms);
+            Parameters theirs(terms);
+            Number our_sum = fused(ours, activation);
+            Number their_sum = composed(theirs, activation);
+            const Number our_result = program(ours, our_sum);
+            const Number their_result = program(theirs, their_sum);
+            check_same(our_sum, their_sum);
+            check_same(our_result, their_result);
+        }
+    }
+}
+
+std::size_t interior_nodes(const Parameters& parameters) {
+    return parameters.arena.counters().interior_nodes;
+}
+
+}  // namespace
+
+TEST_CASE("a fused sum shows the nodes that it stands for") {
+    compare([](Parameters&, const Number& sum) { return relu(sum); });
+}
+
+TEST_CASE("a fused sum passes on what the composed one does") {
+    compare([](Parameters&, const Number& sum) {
+        Number root = sum * sum;
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("a fused sum may be the root") {
+    compare([](Parameters&, const Number& sum) {
+        backward(sum);
+        return relu(sum);
+    });
+}
+
+TEST_CASE("sweeps may be repeated") {
+    compare([](Parameters&, const Number& sum) {
+        Number root = sum * sum;
+        backward(root);
+        backward(root);
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("a fused sum may be looked at between sweeps") {
+    compare([](Parameters& parameters, const Number& sum) {
+        Number root = sum * sum;
+        backward(root);
+        static_cast<void>(parameters.arena.operands(sum.id()));
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("a fused sum may be looked at before the sweep") {
+    compare([](Parameters& parameters, const Number& sum) {
+        static_cast<void>(parameters.arena.operands(sum.id()));
+        Number root = sum * sum;
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("gradients may be reset by hand between sweeps") {
+    compare([](Parameters& parameters, const Number& sum) {
+        Number root = sum * sum;
+        backward(root);
+        for (const Number& weight : parameters.weights) {
+            weight.node().set_grad(Scalar::integer(0));
+        }
+        sum.node().set_grad(Scalar::integer(0));
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("operands of a fused sum are read when the sweep runs") {
+    compare([](Parameters& parameters, const Number& sum) {
+        parameters.weights.back().node().set_data(Scalar::real(17));
+        parameters.inputs.front().node().set_data(Scalar::real(-13));
+        parameters.bias.node().set_data(Scalar::real(11));
+        Number root = sum * sum;
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("one backward step by hand passes on to the visible operands alone") {
+    compare([](Parameters& parameters, const Number& sum) {
+        sum.node().set_grad(Scalar::real(5));
+        parameters.arena.show_hidden_nodes(sum.id());
+        backward_step(parameters.arena, sum.id());
+        return relu(sum);
+    });
+}
+
+TEST_CASE("hidden nodes may be used, before and after their Dot is gone") {
+    compare([](Parameters& parameters, Number& sum) {
+        Arena& arena = parameters.arena;
+        NodeId deep = sum.id();
+        while (arena.label(deep) != "*") {
+            deep = arena.operands(deep).back();
+        }
+        arena.retain(deep);
+        const Number product(arena, deep);
+        Number root = product * parameters.bias + sum;
+        backward(root);
+        root = product * product;
+        sum = relu(product);
+        for (const Number& weight : parameters.weights) {
+            weight.node().set_grad(Scalar::real(0));
+        }
+        backward(root);
+        return root;
+    });
+}
+
+TEST_CASE("nothing hidden is made unless somebody looks") {
+    Parameters parameters(100);
+    {
+        const Number sum = fused(parameters);
+        const Number root = sum * sum;
+        backward(root);
+        CHECK(interior_nodes(parameters) == 2);
+        CHECK(parameters.arena.operands(sum.id()).size() == 2);
+        CHECK(interior_nodes(parameters) == 1 + 2 * 100);
+        CHECK(parameters.arena.counters().leaves == 201);
+    }
+    CHECK(interior_nodes(parameters) == 0);
+    for (const Number& weight : parameters.weights) {
+        REQUIRE(weight.node().count == 1);
+    }
+    for (const Number& input : parameters.inputs) {
+        REQUIRE(input.node().count == 1);
+    }
+    CHECK(parameters.bias.node().count == 1);
+}
+
+TEST_CASE("a Dot keeps what it needs alive") {
+    Parameters parameters(40);
+    bool look = false;
+    SUBCASE("hidden") {}
+    SUBCASE("shown") { look = true; }
+    Number sum = fused(parameters);
+    if (look) {
+        static_cast<void>(parameters.arena.operands(sum.id()));
+    }
+    parameters.weights.clear();
+    parameters.inputs.clear();
+    CHECK(parameters.arena.counters().leaves == 81);
+    backward(sum);
+    CHECK(parameters.bias.grad() == 1);
+    sum.forget();
+    CHECK(parameters.arena.counters().leaves == 1);
+    CHECK(interior_nodes(parameters) == 0);
+}
+
+TEST_CASE("a hidden node alone keeps no more than its own operands alive") {
+    Parameters parameters(100);
+    Number sum = fused(parameters);
+    const NodeId id = parameters.arena.operands(sum.id()).back();
+    parameters.arena.retain(id);
+    Number product(parameters.arena, id);
+    sum.forget();
+    parameters.weights.clear();
+    parameters.inputs.clear();
+    CHECK(parameters.arena.counters().leaves == 3);
+    product.forget();
+    CHECK(interior_nodes(parameters) == 0);
+    CHECK(parameters.arena.counters().leaves == 1);
+}
+
+TEST_CASE("neurons that share their inputs") {
+    Parameters ours(10);
+    Parameters theirs(10);
+    const std::uint32_t inputs = make_input_list(ours);
+    Number our_total(ours.arena, dot(ours, inputs, Dot::no_activation));
+    Number their_total = composed(theirs);
+    for (int i = 0; i < 20; ++i) {
+        our_total = our_total + Number(ours.arena, dot(ours, inputs, Dot::no_activation));
+        their_total = their_total + composed(theirs);
+    }
+    ours.arena.release_input_list(inputs);
+    backward(our_total);
+    backward(their_total);
+    CHECK(interior_nodes(ours) == 41);
+    check_same(our_total, their_total);
+}
+
+TEST_CASE("a weight that is missing gives up the whole sum") {
+    Parameters parameters(10);
+    const std::uint32_t inputs = make_input_list(parameters);
+    std::size_t next = 0;
+    const NodeId sum =
+        parameters.arena.dot(parameters.bias.id(), inputs, Dot::no_activation, [&]() -> LiveNode {
+            if (next == 7) {
+                return {nullptr, no_node};
+            }
+            const Number& weight = parameters.weights[next++];
+            return {&weight.node(), weight.id()};
+        });
+    CHECK(sum == no_node);
+    parameters.arena.release_input_list(inputs);
+    CHECK(interior_nodes(parameters) == 0);
+    CHECK(parameters.bias.node().count == 1);
+    for (const Number& weight : parameters.weights) {
+        CHECK(weight.node().count == 1);
+    }
+    for (const Number& input : parameters.inputs) {
+        CHECK(input.node().count == 1);
+    }
+}
+
+TEST_CASE("a deep chain of Dots is freed without recursion") {
+    Parameters parameters(1);
+    for (int i = 0; i < 300'000; ++i) {
+        parameters.inputs[0] = fused(parameters);
+    }
+    CHECK(interior_nodes(parameters) == 300'000);
+    parameters.inputs.clear();
+    CHECK(interior_nodes(parameters) == 0);
+    CHECK(parameters.weights[0].node().count == 1);
+}
+
+TEST_CASE("callbacks beside hidden nodes that have been shown") {
+    Parameters parameters(100);
+    Arena& arena = parameters.arena;
+    const Number sum = fused(parameters);
+    static_cast<void>(arena.operands(sum.id()));
+    const Number y(arena, 1.0);
+    const Number square = y * y;
+    const NodeId last_sum = arena.operands(sum.id()).front();
+    arena.retain(last_sum);
+    const Number hidden(arena, last_sum);
+    int calls = 0;
+    SUBCASE("may throw, which leaves no marks") {
+        parameters.host.assign_backward(hidden, [&] {
+            if (++calls == 1) {
+                throw std::runtime_error("stop");
+            }
+        });
+        CHECK_THROWS_AS(backward(sum), std::runtime_error);
+        const double reached = parameters.weights[0].grad();
+        backward(relu(square * relu(y)));
+        CHECK(parameters.weights[0].grad() == reached);
+        backward(sum);
+        CHECK(calls == 2);
+    }
+    SUBCASE("may sweep the same nodes") {
+        parameters.host.assign_backward(hidden, [&] {
+            if (++calls == 1) {
+                backward(hidden);
+            }
+        });
+        backward(sum);
+        CHECK(calls == 2);
+        CHECK(parameters.weights.back().grad() == parameters.inputs.back().data());
+    }
+}
+
+}  // namespace mgx
