@@ -20,9 +20,9 @@ METHOD = """\
 Both engines compute in float64, on one thread, each in a process of its own. The processes take
 turns, round by round, one idle while the other measures; float * float comes right after the
 operation, in microgradx's process. A time is the median of its rounds, a ratio the median of the
-ratios within a round (rounds: {rounds}). GC is Python's cyclic garbage collector, as it comes,
-after an untimed run of the same, or off; what one measurement leaves behind is collected before
-the next, outside the timed region. Inside it:
+ratios within a round (rounds, fewer for what is slow: {rounds}). GC is Python's cyclic garbage
+collector, as it comes, after an untimed run of the same, or off; what one measurement leaves
+behind is collected before the next, outside the timed region. Inside it:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
@@ -124,7 +124,7 @@ def as_text(rows: Sequence[Row]) -> str:
         for line in lines
     )
     rounds = {len(values) for row in rows if row.unit == "s" for values in row.samples.values()}
-    method = METHOD.format(rounds=" or ".join(map(str, sorted(rounds))))
+    method = METHOD.format(rounds=", ".join(map(str, sorted(rounds, reverse=True))))
     return f"{table}\n\n{method}\n{textwrap.fill(_environment_line(), 100)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import timeit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ def measure(
     rounds
         Number of rounds.
     span
-        Seconds that a measurement lasts at least; fast statements are looped to fill them.
+        Seconds that a measurement lasts, or one loop if it takes longer.
 
     Returns
     -------
@@ -73,6 +74,6 @@ def measure(
 def _loops_to_fill(span: float, seconds: Seconds) -> int:
     loops = 1
     # With the collector on a loop only takes longer.
-    while seconds(False, loops) * loops < span:
+    while (taken := seconds(False, loops) * loops) < span:
         loops *= 2
-    return loops
+    return math.ceil(loops * span / taken)

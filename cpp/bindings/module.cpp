@@ -45,7 +45,7 @@ void add_operations(py::module_& module) {
 }
 
 PyMethodDef functions[] = {
-    {"layer_outputs", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(layer_outputs)),
+    {"layer_outputs", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(layer_outputs)),
      METH_FASTCALL, layer_outputs_documentation},
     {nullptr, nullptr, 0, nullptr}};
 

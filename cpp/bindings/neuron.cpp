@@ -107,7 +107,7 @@ private:
 PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMemory& activations) {
     const bool is_nonlinear = neuron->nonlin == Py_True;
     if (neuron->w == nullptr || neuron->b == nullptr || neuron->activation == nullptr ||
-        !(is_nonlinear || neuron->nonlin == Py_False)) {
+        (!is_nonlinear && neuron->nonlin != Py_False)) {
         return nullptr;
     }
     const bool applies = is_nonlinear && !activations.is_linear(neuron->activation);

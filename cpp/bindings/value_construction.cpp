@@ -1,6 +1,5 @@
 // Value(data, _children=(), _op='', label=''): leaves, and nodes whose operation the user defines.
 
-#include <algorithm>
 #include <array>
 #include <unordered_set>
 #include <vector>
@@ -65,9 +64,10 @@ void construct(ValueObject* value, const Arguments& arguments) {
     } else if (children.empty()) {
         attach(value, arena.leaf(data));
     } else {
-        std::vector<NodeId> ids(children.size());
-        std::transform(children.begin(), children.end(), ids.begin(),
-                       [](const py::object& child) { return as_value(child.ptr())->node; });
+        std::vector<NodeId> ids;
+        for (const py::object& child : children) {
+            ids.push_back(as_value(child.ptr())->node);
+        }
         attach(value, arena.custom(data, ids));
         if (!hold_operands(value)) {
             throw py::error_already_set();

@@ -20,7 +20,7 @@
 // than the owner, so the order is topological still. The owner's slot stays taken while its annex
 // lives.
 
-#include <new>
+#include <utility>
 
 #include "core/arena.hpp"
 
@@ -47,11 +47,12 @@ void Arena::release_input_list(std::uint32_t number) noexcept {
     if (--input_lists_[number].users > 0) {
         return;
     }
-    // Releasing can run code that makes lists: the list is looked up anew each time.
-    for (std::size_t i = 0; i < input_lists_[number].inputs.size(); ++i) {
-        release(input_lists_[number].inputs[i].id);
-    }
+    // Releasing can run code that makes lists, so the list is put back first.
+    const auto inputs = std::exchange(input_lists_[number].inputs, {});
     input_lists_.give_back(number);
+    for (const LiveNode& input : inputs) {
+        release(input.id);
+    }
 }
 
 std::uint32_t Arena::begin_dot(std::size_t terms) {
@@ -90,7 +91,7 @@ NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_
 
 void Arena::expand(NodeId id) {
     Node& owner = node(id);
-    const std::uint32_t number = static_cast<std::uint32_t>(owner.operands[0]);
+    const auto number = static_cast<std::uint32_t>(owner.operands[0]);
     const std::size_t terms = dots_[number].weights.size();
     PageList& annex = annexes_[id];
     try {
