@@ -299,7 +299,7 @@ def native_only(x: Value) -> Value:
     return x * 2.0 + 1.0
 
 
-def custom_only(x: Value) -> Value:
+def custom_only(x: Value) -> Any:
     return sine(x)
 
 
@@ -309,15 +309,15 @@ def closure_on_a_native_node(x: Value) -> Value:
     return product
 
 
-def custom_below_native(x: Value) -> Value:
+def custom_below_native(x: Value) -> Any:
     return (sine(x) * 2.0 - 1.0) / 3.0
 
 
-def custom_above_native(x: Value) -> Value:
+def custom_above_native(x: Value) -> Any:
     return sine(-((x + 1.0) ** 2))
 
 
-def custom_of_many(x: Value) -> Value:
+def custom_of_many(x: Value) -> Any:
     return mean([sine(x), x * 2.0, x])
 
 

@@ -74,7 +74,7 @@ def model_alone() -> Any:
 def attributes() -> Any:
     x = Value(1.0, label="x")
     y = x * 2
-    x.m, y.label, y.payload = 0.5, "y", [1, 2, 3]  # type: ignore[attr-defined]
+    x.m, y.label, y.payload = 0.5, "y", [1, 2, 3]
     return y + 1
 
 
@@ -99,7 +99,7 @@ def copies() -> Any:
 
 def data_by_itself() -> Any:
     x = Value(1.0)
-    x.friends = [x]  # type: ignore[attr-defined]
+    x.friends = [x]
     return x
 
 
@@ -242,7 +242,7 @@ def test_attributes_live_as_long_as_the_node(name: str) -> None:
 def test_attributes_of_a_parameter_live_as_long_as_a_graph_with_it() -> None:
     model = Neuron(2, nonlin=False)
     for i, p in enumerate(model.parameters()):
-        p.number = i  # type: ignore[attr-defined]
+        p.number = i
     out = model([1.0, 2.0])
     del model, p
     gc.collect()
@@ -270,7 +270,7 @@ def test_attributes_are_released_with_the_node() -> None:
     payload = Payload()
     dead = weakref.ref(payload)
     x = Value(1.0)
-    x.payload = payload  # type: ignore[attr-defined]
+    x.payload = payload
     root = x * 2
     del x, payload
     assert dead() is not None
@@ -283,12 +283,12 @@ def test_a_subclass_instance_lives_as_long_as_its_node() -> None:
         pass
 
     special = Special(2.0)
-    special.name = "special"  # type: ignore[attr-defined]
+    special.name = "special"
     root = special * 3
     del special
     gc.collect()
     (found,) = (node for node in root._prev if type(node) is Special)
-    assert found.name == "special"  # type: ignore[attr-defined]
+    assert found.name == "special"
 
 
 def test_weak_reference_to_a_leaf() -> None:
@@ -364,13 +364,13 @@ def test_finalisers_run_once() -> None:
 
 def test_an_attribute_that_leads_to_a_consumer() -> None:
     x = Value(1.0)
-    x.consumer = x * 2  # type: ignore[attr-defined]
+    x.consumer = x * 2
 
 
 def test_an_attribute_that_leads_to_a_consumers_consumer() -> None:
     x = Value(1.0)
     product = x * 2
-    product.users = [product + 1]  # type: ignore[attr-defined]
+    product.users = [product + 1]
 
 
 def test_an_attribute_of_a_subclass_that_leads_to_a_consumer() -> None:
@@ -384,7 +384,7 @@ def test_an_attribute_of_a_parameter_that_leads_to_the_loss() -> None:
     assert isinstance(loss, Value)
     loss.backward()
     for p in model.parameters():
-        p.loss = loss  # type: ignore[attr-defined]
+        p.loss = loss
 
 
 def test_a_released_page_is_used_again() -> None:

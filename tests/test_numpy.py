@@ -10,8 +10,8 @@ from conftest import Engine
 from microgradx import Value
 
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
-FLOATS = [np.float64, np.float32, np.float16, np.longdouble]
-INTEGERS = [np.int64, np.int32, np.int8, np.uint8, np.uint64]
+FLOATS: list[Any] = [np.float64, np.float32, np.float16, np.longdouble]
+INTEGERS: list[Any] = [np.int64, np.int32, np.int8, np.uint8, np.uint64]
 
 
 @pytest.mark.parametrize("kind", FLOATS + INTEGERS)
@@ -60,10 +60,11 @@ def test_power_by_a_numpy_scalar() -> None:
 
 
 def test_array_without_dimensions_is_a_number() -> None:
-    value = Value(np.array(2.5))
-    value.grad = np.array(3)
-    assert repr(value) == "Value(data=2.5, grad=3)"
-    assert (value * np.array(2.0)).data == (np.array(2.0) * value).data == 5.0
+    number: Any = np.array(2.5)
+    value = Value(number)
+    value.grad = number
+    assert repr(value) == "Value(data=2.5, grad=2.5)"
+    assert [(value * number).data, (number * value).data] == [6.25, 6.25]
 
 
 @pytest.mark.parametrize("array", [np.array([1.0, 2.0]), np.array([[1, 2], [3, 4]])])

@@ -178,7 +178,7 @@ def test_results_of_a_subclass_are_plain_values(engine: Engine) -> None:
 
 
 def test_subclass_without_an_initialiser(engine: Engine) -> None:
-    special = type("Special", (engine.Value,), {"double": lambda self: self + self})
+    special: Any = type("Special", (engine.Value,), {"double": lambda self: self + self})
     a = special(3.0, (), "op")
     assert type(a) is special
     assert a.double()._prev == {a}
@@ -202,9 +202,9 @@ def test_subclass_with_properties_and_slots(engine: Engine) -> None:
 
         @property
         def clipped(self) -> float:
-            return min(float(self.data), self.bound)
+            return min(float(self.data), float(self.bound))
 
-    bounded = Bounded(5.0)
+    bounded: Any = Bounded(5.0)
     bounded.bound = 2.0
     assert bounded.clipped == 2.0
     assert (bounded * 2).data == 10.0

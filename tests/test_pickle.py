@@ -9,11 +9,14 @@ import pytest
 from microgradx import Value
 from microgradx.nn import MLP, Layer, Neuron
 
-PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-WAYS: dict[str, Callable[[Any], Any]] = {
-    "copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    **{f"protocol {p}": lambda value, p=p: pickle.loads(pickle.dumps(value, p)) for p in PROTOCOLS},
+
+def through_pickle(protocol: int) -> Callable[[Any], Any]:
+    return lambda value: pickle.loads(pickle.dumps(value, protocol))
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {"copy": copy.copy, "deepcopy": copy.deepcopy} | {
+    f"protocol {protocol}": through_pickle(protocol)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
 }
 
 every_way = pytest.mark.parametrize("duplicate", WAYS.values(), ids=WAYS)
@@ -52,11 +55,11 @@ def test_a_duplicate_is_a_leaf_like_any_other(duplicate: Callable[[Any], Any]) -
 @every_way
 def test_attributes(duplicate: Callable[[Any], Any]) -> None:
     leaf = Value(1.0, (), "input")
-    leaf.momentum = 0.5  # type: ignore[attr-defined]
+    leaf.momentum = 0.5
     twin = duplicate(leaf)
     assert (twin.momentum, twin._op) == (0.5, "input")
     twin.momentum = 0.75
-    assert leaf.momentum == 0.5  # type: ignore[attr-defined]
+    assert leaf.momentum == 0.5
 
 
 @every_way
@@ -69,7 +72,7 @@ def test_subclass(duplicate: Callable[[Any], Any]) -> None:
 @every_deep_way
 def test_structure_is_kept(duplicate: Callable[[Any], Any]) -> None:
     leaf = Value(1.0)
-    leaf.friends = [leaf, Value(2.0)]  # type: ignore[attr-defined]
+    leaf.friends = [leaf, Value(2.0)]
     first, again = duplicate([leaf, leaf])
     assert first is again
     assert first.friends[0] is first
@@ -82,12 +85,12 @@ def test_model(duplicate: Callable[[Any], Any], activation: Any) -> None:
     model = MLP(2, [3, 2], activation=activation)
     for i, p in enumerate(model.parameters()):
         p.grad = float(i)
-        p.m = i / 2  # type: ignore[attr-defined]
+        p.m = i / 2
     twin = duplicate(model)
     assert repr(twin) == repr(model)
     old, new = model.parameters(), twin.parameters()
     assert not set(old) & set(new)
-    assert [(p.data, p.grad, p.m) for p in new] == [(p.data, p.grad, p.m) for p in old]  # type: ignore[attr-defined]
+    assert [(p.data, p.grad, p.m) for p in new] == [(p.data, p.grad, p.m) for p in old]
     assert [out.data for out in twin([0.5, -1.0])] == [out.data for out in model([0.5, -1.0])]  # type: ignore[union-attr]
     sum(twin([0.5, -1.0])).backward()
     assert [p.grad for p in old] == [float(i) for i in range(len(old))]

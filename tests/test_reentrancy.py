@@ -13,7 +13,7 @@ import gc, numbers, random, sys, threading, weakref
 from microgradx import Value, _core
 from microgradx.nn import MLP, Layer, Neuron
 
-def count():
+def living_nodes():
     for _ in range(3):
         gc.collect()
     return _core.arena_counters()["nodes"]
@@ -315,26 +315,32 @@ PROGRAMS = {
                 inputs.clear()
                 gc.collect()
                 return 1
-        for network in (Neuron(50), Layer(50, 2)):
-            inputs = [Value(1.0) * 2 for _ in range(49)] + [Number()]
-            try:
-                network(inputs)
-            except (ValueError, IndexError, RuntimeError):
-                pass
+        for network in (Neuron(500), Layer(500, 2)):
+            for first, second in ((Value, float), (float, Value)):
+                inputs = [Number(), *(first(i) * 1.5 for i in range(250))]
+                inputs += [second(i) * 1.5 for i in range(249)]
+                try:
+                    network(inputs)
+                except (ValueError, IndexError, RuntimeError):
+                    pass
         del network, inputs
     """,
     "numbers whose conversion replaces the inputs": """
         class Number:
+            def __init__(self, substitutes):
+                self.substitutes = substitutes
             def __index__(self):
-                inputs[:] = ["text", None, 2.0, Value(1.0), Number][: len(inputs)]
+                inputs[:] = self.substitutes
                 return 1
         for network in (Neuron(5), Layer(5, 2)):
-            inputs = [Value(1.0) * 2, 1.0, Number(), Value(3.0), 5]
-            try:
-                network(inputs)
-            except (TypeError, ValueError, IndexError, RuntimeError):
-                pass
-        del network, inputs
+            for count in (1, 5, 5000):
+                for substitute in ("text", None, 2.5, Value(1.0), Number):
+                    inputs = [Value(1.0) * 2, 1.0, Number([substitute] * count), Value(3.0), 5]
+                    try:
+                        network(inputs)
+                    except (TypeError, ValueError, IndexError, RuntimeError):
+                        pass
+        del network, inputs, substitute
     """,
     "numbers whose conversion replaces the neuron": """
         class Number:
@@ -485,7 +491,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_nothing_breaks_and_nothing_is_left(program: str, run_python: Callable[..., str]) -> None:
-    assert run_python(f"{PREAMBLE}{textwrap.dedent(program)}\nprint(count())") == "0\n"
+    assert run_python(f"{PREAMBLE}{textwrap.dedent(program)}\nprint(living_nodes())") == "0\n"
 
 
 def test_the_interpreter_ends_quietly(run_python: Callable[..., str]) -> None:
