@@ -1,5 +1,7 @@
 #pragma once
 
+// Facts about the build, for bug reports and benchmarks.
+
 #include "bindings/python.hpp"
 
 namespace mgx {

@@ -90,21 +90,22 @@ public:
 
 private:
     void recall(PyObject* activation) {
-        if (activation != activation_) {
-            activation_ = activation;
+        if (activation != activation_.ptr()) {
+            activation_ = py::reinterpret_borrow<py::object>(activation);
             native_ = native_activation(activation);
             is_linear_ = PyUnicode_Check(activation) &&
                          PyUnicode_CompareWithASCIIString(activation, "linear") == 0;
         }
     }
 
-    PyObject* activation_ = nullptr;
+    py::object activation_;
     const NativeActivation* native_ = nullptr;
     bool is_linear_ = false;
 };
 
 // The output where nothing in the neuron is out of the ordinary; null, without an error, otherwise.
 PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMemory& activations) {
+    const auto list = inputs.list();  // may run code that changes the neuron, so it comes first
     const bool is_nonlinear = neuron->nonlin == Py_True;
     if (neuron->w == nullptr || neuron->b == nullptr || neuron->activation == nullptr ||
         (!is_nonlinear && neuron->nonlin != Py_False)) {
@@ -116,7 +117,7 @@ PyObject* plain_output(const NeuronObject* neuron, Inputs& inputs, ActivationMem
         return nullptr;
     }
     const NodeId result =
-        fused_weighted_sum(neuron->w, inputs, neuron->b, applies ? native->op : Dot::no_activation);
+        fused_weighted_sum(neuron->w, list, neuron->b, applies ? native->op : Dot::no_activation);
     return result != no_node ? wrap(result) : nullptr;
 }
 
@@ -145,7 +146,7 @@ py::object output(PyObject* neuron, Inputs& inputs, ActivationMemory& activation
     if (is_nonlinear < 0) {
         throw py::error_already_set();
     }
-    const NodeId fused = fused_weighted_sum(w.ptr(), inputs, b.ptr(), Dot::no_activation);
+    const NodeId fused = fused_weighted_sum(w.ptr(), inputs.list(), b.ptr(), Dot::no_activation);
     const auto sum = fused != no_node ? py::reinterpret_steal<py::object>(wrap(fused))
                                       : weighted_sum_in_python(w, inputs, b);
     if (!sum) {
@@ -240,7 +241,7 @@ PyObject* layer_outputs(PyObject* /*module*/, PyObject* const* arguments,
         PyObject* x = arguments[1];
         const auto items = is_value(x) ? py::list(py::make_tuple(py::handle(x)))
                                        : py::list(py::reinterpret_borrow<py::object>(x));
-        const auto neurons = py::list(py::reinterpret_borrow<py::object>(arguments[0]));
+        const auto neurons = py::tuple(py::reinterpret_borrow<py::object>(arguments[0]));
         Inputs inputs(items.ptr());
         ActivationMemory activations;
         py::list outputs(neurons.size());

@@ -6,6 +6,9 @@
 
 #include "bindings/scalar_conversion.hpp"
 
+#include <cmath>
+#include <cstdlib>
+
 namespace mgx {
 
 namespace {
@@ -62,11 +65,16 @@ Conversion take_integer(PyObject* number, Scalar& scalar) noexcept {
         return Conversion::failed;
     }
     const double value = PyLong_AsDouble(number);
+    bool is_exact = std::abs(value) < Scalar::largest_integer;
+    if (std::abs(value) == Scalar::largest_integer) {  // or rounded to it
+        is_exact =
+            std::abs(PyLong_AsLongLong(number)) == static_cast<long long>(Scalar::largest_integer);
+    }
     Py_DECREF(number);
     if (value == -1.0 && PyErr_Occurred() != nullptr) {
         return Conversion::failed;
     }
-    scalar = Scalar::integer(value);
+    scalar = is_exact ? Scalar::integer(value) : Scalar::real(value);
     return Conversion::number;
 }
 

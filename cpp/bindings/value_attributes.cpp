@@ -118,6 +118,9 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
                      Py_TYPE(assigned)->tp_name);
         return -1;
     }
+    if (assigned != nullptr && !show_dependents_to_collector(value)) {
+        return -1;
+    }
     return guarded(-1, [&] {
         keep(value);
         arena.show_hidden_nodes(value->node);
@@ -191,11 +194,13 @@ bool set_instance_attribute(ValueObject* value, const char* name, PyObject* assi
 }
 
 int value_setattr(PyObject* object, PyObject* name, PyObject* assigned) noexcept {
-    const int status = PyObject_GenericSetAttr(object, name, assigned);
-    if (status == 0 && !keep_if_attributed(as_value(object))) {
+    if (PyObject_GenericSetAttr(object, name, assigned) != 0 ||
+        !keep_if_attributed(as_value(object))) {
         return -1;
     }
-    return status;
+    const bool leads_somewhere = assigned != nullptr && as_value(object)->node != no_node &&
+                                 (PyObject_GC_IsTracked(assigned) != 0 || is_value(assigned));
+    return !leads_somewhere || show_dependents_to_collector(as_value(object)) ? 0 : -1;
 }
 
 }  // namespace mgx

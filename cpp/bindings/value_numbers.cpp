@@ -69,16 +69,6 @@ private:
     bool owned_ = false;
 };
 
-// numpy.add(left, right) and the like.
-PyObject* apply_to_elements(const char* function, PyObject* left, PyObject* right) noexcept {
-    return guarded<PyObject*>(nullptr, [&] {
-        return py::module_::import("numpy")
-            .attr(function)(py::handle(left), py::handle(right))
-            .release()
-            .ptr();
-    });
-}
-
 // What the operator makes of operands that it cannot use itself.
 PyObject* unusable(const char* function, const Operand& left, const Operand& right,
                    PyObject* left_object, PyObject* right_object) noexcept {
@@ -122,6 +112,15 @@ PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
 }
 
 }  // namespace
+
+PyObject* apply_to_elements(const char* function, PyObject* left, PyObject* right) noexcept {
+    return guarded<PyObject*>(nullptr, [&] {
+        return py::module_::import("numpy")
+            .attr(function)(py::handle(left), py::handle(right))
+            .release()
+            .ptr();
+    });
+}
 
 PyObject* value_add(PyObject* left, PyObject* right) noexcept {
     if (both_exact(left, right)) {

@@ -15,6 +15,10 @@ PyObject* value_divide(PyObject* left, PyObject* right) noexcept;
 PyObject* value_absolute(PyObject* operand) noexcept;
 PyObject* value_float(PyObject* operand) noexcept;
 
+// numpy.add(left, right) and the like, which apply an operator to the elements of arrays.
+[[nodiscard]] PyObject* apply_to_elements(const char* function, PyObject* left,
+                                          PyObject* right) noexcept;
+
 // Whether +, *, ** and unary - of the type, from which the other operators are composed, are
 // still the ones above: neither overridden in a subclass nor replaced on the class.
 [[nodiscard]] inline bool has_native_operators(PyTypeObject* type) noexcept {

@@ -11,7 +11,9 @@
 // The collector cannot see the arena's references, neither that one nor those from a node to its
 // operands. So wherever a closure could make a cycle, the way from a node to its operands leads
 // through Python: `operands` holds their wrappers and the node holds none (`hold_operands`).
-// Then all references of the cycle are visible, and one collection takes it.
+// Then all references of the cycle are visible, and one collection takes it. That is so for nodes
+// computed from one with a callback, and for nodes that have been computed from a Value by the time
+// when an object that may lead back to them is assigned to an attribute of it.
 //
 // A weak reference must not die before the node, and Python tells nobody when one is made; a plain
 // wrapper that has any when it is about to be freed while its node lives becomes a kept one.
@@ -20,6 +22,7 @@
 
 #include <array>
 #include <cstddef>
+#include <deque>
 
 namespace mgx {
 
@@ -162,6 +165,27 @@ bool hold_operands(ValueObject* value) noexcept {
     });
 }
 
+bool show_dependents_to_collector(ValueObject* value) noexcept {
+    if (value->content->count == 1) {
+        return true;
+    }
+    return guarded(false, [&] {
+        // Making wrappers can run code that drops some of the nodes.
+        std::deque<Reference> dependents;
+        for (const NodeId dependent : arena.dependents(value->node)) {
+            arena.retain(dependent);
+            dependents.emplace_back(arena, dependent);
+        }
+        for (const Reference& dependent : dependents) {
+            const auto wrapper = py::reinterpret_steal<py::object>(wrapper_of(dependent.id()));
+            if (!wrapper || !hold_operands(as_value(wrapper.ptr()))) {
+                return false;
+            }
+        }
+        return true;
+    });
+}
+
 PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*keywords*/) noexcept {
     if (type == value_type) {
         return as_object(new_value());
@@ -176,6 +200,10 @@ PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*key
 void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
+    // Clearing weak references runs code, which must not find the object through the collector.
+    if (PyObject_GC_IsTracked(object) != 0) {
+        PyObject_GC_UnTrack(object);
+    }
     if (value->weak_references != nullptr) {
         if (type == value_type && value->node != no_node && value->content->count > 1) {
             // Being kept gives the object, which has no reference left, the arena's.
@@ -189,9 +217,6 @@ void value_dealloc(PyObject* object) noexcept {
             PyErr_Clear();
         }
         PyObject_ClearWeakRefs(object);
-    }
-    if (PyObject_GC_IsTracked(object) != 0) {
-        PyObject_GC_UnTrack(object);
     }
     const NodeId node = std::exchange(value->node, no_node);
     if (node != no_node) {

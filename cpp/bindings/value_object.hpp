@@ -64,6 +64,10 @@ void keep(ValueObject* value);
 // objects while this one lives and so that the garbage collector sees the way to them.
 [[nodiscard]] bool hold_operands(ValueObject* value) noexcept;
 
+// Let all Values computed from this one hold their operands: something that it has been given may
+// lead back to it through them, and the garbage collector must see the whole cycle.
+[[nodiscard]] bool show_dependents_to_collector(ValueObject* value) noexcept;
+
 // Whether consumers of the node should hold their operands by wrappers: a callback's closure may
 // refer to any of them, and the garbage collector must see the whole cycle to collect it at once.
 [[nodiscard]] inline bool is_watched(const Node& node) noexcept {

@@ -57,6 +57,13 @@ PyObject* represent(PyObject* object) noexcept {
 Py_hash_t hash(PyObject* object) noexcept { return PyBaseObject_Type.tp_hash(object); }
 
 PyObject* compare(PyObject* left, PyObject* right, int operation) noexcept {
+    if (!is_exact_value(right) && is_array(right)) {
+        constexpr std::array functions = {"less",      "less_equal", "equal",
+                                          "not_equal", "greater",    "greater_equal"};
+        static_assert(Py_LT == 0 && Py_LE == 1 && Py_EQ == 2 && Py_NE == 3 && Py_GT == 4 &&
+                      Py_GE == 5);
+        return apply_to_elements(functions[static_cast<std::size_t>(operation)], left, right);
+    }
     if (operation == Py_EQ || operation == Py_NE) {
         return PyBaseObject_Type.tp_richcompare(left, right, operation);
     }

@@ -7,6 +7,8 @@
 
 #include "bindings/weighted_sum.hpp"
 
+#include <algorithm>
+
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/value_numbers.hpp"
 
@@ -73,7 +75,10 @@ std::optional<std::uint32_t> Inputs::list() {
         list_ = arena.make_input_list(input_nodes);
         return list_;
     }
-    // Converting a number can run code of its type's, so the buffer is filled anew afterwards.
+    // Converting a number can run code of its type's, which may change the inputs or use the
+    // buffer: from here on the inputs are a copy of our own, and the buffer is filled anew
+    // afterwards.
+    items_ = py::tuple(items_);
     std::vector<NodeId> leaves;
     const auto release_leaves = [&leaves]() noexcept {
         for (const NodeId leaf : leaves) {
@@ -94,10 +99,19 @@ std::optional<std::uint32_t> Inputs::list() {
         input_nodes.clear();
         auto leaf = leaves.begin();
         for (Py_ssize_t i = 0; i < size(); ++i) {
-            const LiveNode input = plain_node<Flags::None>((*this)[i]);
-            input_nodes.push_back(input.node != nullptr ? input
-                                                        : LiveNode{&arena.node(*leaf), *leaf});
-            leaf += input.node == nullptr;
+            LiveNode input = plain_node<Flags::None>((*this)[i]);
+            if (input.node == nullptr && leaf != leaves.end()) {
+                input = {&arena.node(*leaf), *leaf};
+                ++leaf;
+            }
+            input_nodes.push_back(input);
+        }
+        // A conversion may even have made a Value one of a subclass.
+        const bool complete = std::ranges::none_of(
+            input_nodes, [](const LiveNode& input) { return input.node == nullptr; });
+        if (!complete) {
+            release_leaves();
+            return std::nullopt;
         }
         list_ = arena.make_input_list(input_nodes);
     } catch (...) {
@@ -109,19 +123,19 @@ std::optional<std::uint32_t> Inputs::list() {
     return list_;
 }
 
-NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias, Op activation) {
-    const Py_ssize_t terms = inputs.size();
-    if (terms == 0 || !PyList_CheckExact(weights) || PyList_GET_SIZE(weights) != terms ||
+NodeId fused_weighted_sum(PyObject* weights, std::optional<std::uint32_t> inputs, PyObject* bias,
+                          Op activation) {
+    if (!inputs.has_value() || !PyList_CheckExact(weights) || PyList_GET_SIZE(weights) == 0 ||
+        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != arena.input_count(*inputs) ||
         !has_native_operators(value_type)) {
         return no_node;
     }
     const LiveNode bias_node = plain_node<watched>(bias);
-    const auto list = bias_node.node != nullptr ? inputs.list() : std::nullopt;
-    if (!list.has_value()) {
+    if (bias_node.node == nullptr) {
         return no_node;
     }
     PyObject** weight = PySequence_Fast_ITEMS(weights);
-    return arena.dot(bias_node.id, *list, activation,
+    return arena.dot(bias_node.id, *inputs, activation,
                      [&weight] { return plain_node<watched | Flags::IntegerData>(*weight++); });
 }
 

@@ -27,8 +27,9 @@ public:
     }
     [[nodiscard]] PyObject* items() const noexcept { return items_.ptr(); }
 
-    // The arena's list of the inputs, which stays ours; none if an input is neither a number nor
-    // a plain Value. Numbers become leaves, which every neuron has of its own.
+    // The arena's list of the inputs, which stays ours; none if an input is neither a number nor a
+    // plain Value. Numbers become leaves, which every neuron has of its own; converting them can
+    // run Python code.
     [[nodiscard]] std::optional<std::uint32_t> list();
 
 private:
@@ -41,10 +42,9 @@ private:
 
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
 // operation `activation` of it (or Dot::no_activation), as one node that the caller owns; no_node
-// if something in it is not plain. Runs no Python code unless numbers of foreign types are among
-// the inputs.
-[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, Inputs& inputs, PyObject* bias,
-                                        Op activation);
+// if something in it is not plain. Runs no Python code.
+[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, std::optional<std::uint32_t> inputs,
+                                        PyObject* bias, Op activation);
 
 // The same sum by Python's operators, whatever they make of it. Throws error_already_set,
 // ValueError if there are more or fewer inputs than weights.

@@ -25,7 +25,9 @@
 
 #include "core/arena.hpp"
 
+#include <algorithm>
 #include <new>
+#include <unordered_set>
 
 #include "core/reference.hpp"
 
@@ -78,6 +80,41 @@ std::span<const NodeId> Arena::operands(NodeId id) {
         default:
             return std::span(consumer.operands).first(consumer.operands[1] == no_node ? 1 : 2);
     }
+}
+
+std::vector<NodeId> Arena::dependents(NodeId id) {
+    std::unordered_set<NodeId> known{id};
+    std::vector<NodeId> found;
+    const auto is_known = [&known](NodeId operand) { return known.contains(operand); };
+    const auto look_at = [&](NodeId candidate) {
+        if (std::ranges::any_of(operands(candidate), is_known)) {
+            known.insert(candidate);
+            found.push_back(candidate);
+        }
+    };
+    const auto for_each_living = [](Page& page, auto visit) {
+        for (std::uint64_t living = ~page.vacant; living != 0; living &= living - 1) {
+            visit(page.id_of(static_cast<std::uint32_t>(std::countr_zero(living))));
+        }
+    };
+    for (Page* page = log_.first(); page != nullptr; page = page->next) {
+        for_each_living(*page, [&](NodeId place) {
+            if (node(place).op == Op::Dot && !hides_any(place, is_known)) {
+                return;
+            }
+            show_hidden_nodes(place);
+            if (node(place).has(Flags::HasAnnex | Flags::IsDead)) {
+                const PageList& annex = annexes_.find(place)->second;
+                for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
+                    for_each_living(*hidden, look_at);
+                }
+            }
+            if (!node(place).has(Flags::IsDead)) {
+                look_at(place);
+            }
+        });
+    }
+    return found;
 }
 
 void Arena::keep_wrapper(NodeId id) {
@@ -302,6 +339,10 @@ ArenaCounters Arena::counters() const noexcept {
             counters.wrapped_nodes +=
                 page->wrappers[static_cast<std::size_t>(std::countr_zero(rest))] != nullptr;
         }
+    }
+    for (const auto& [owner, annex] : annexes_) {
+        const Page& page = *pages_[Page::number_of(owner)];
+        counters.interior_nodes -= page.nodes[Page::slot_of(owner)].has(Flags::IsDead);
     }
     for (const auto& [id, operands] : custom_operands_) {
         counters.bytes +=

@@ -2,6 +2,7 @@
 
 // The arena: where nodes are created, live and are reclaimed. See arena.cpp.
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -80,6 +81,9 @@ public:
     // the maker gives it up by releasing it. The weights are floats, and as many as the inputs.
     [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
     void release_input_list(std::uint32_t number) noexcept;
+    [[nodiscard]] std::size_t input_count(std::uint32_t list) noexcept {
+        return input_lists_[list].inputs.size();
+    }
     //
     // `activation` is a unary operation or Dot::no_activation. `next_weight()` gives the weights
     // one after another, or a null node to give up, on which the result is no_node.
@@ -126,6 +130,10 @@ public:
 
     // The operands as micrograd would show them. Nodes that were hidden until now come to be.
     [[nodiscard]] std::span<const NodeId> operands(NodeId id);
+
+    // All living nodes that were computed from the node, in topological order. Nodes that were
+    // hidden between them come to be.
+    [[nodiscard]] std::vector<NodeId> dependents(NodeId id);
 
     // What `_op` shows: that of the operation, or of the last of those that are fused here.
     [[nodiscard]] std::string_view label(NodeId id) noexcept;
@@ -205,6 +213,14 @@ private:
     void abandon_dot(std::uint32_t number, std::size_t terms) noexcept;
     [[nodiscard]] NodeId finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
                                     Op activation, double sum);
+    // Whether any operand of the nodes that a Dot stands for satisfies the predicate.
+    template <typename Predicate>
+    [[nodiscard]] bool hides_any(NodeId dot, Predicate predicate) noexcept {
+        const Node& fused = node(dot);
+        const Dot& parts = dots_[static_cast<std::uint32_t>(fused.operands[0])];
+        return predicate(fused.operands[1]) || std::ranges::any_of(parts.weights, predicate) ||
+               std::ranges::any_of(input_lists_[parts.input_list].inputs, predicate, &LiveNode::id);
+    }
     void expand(NodeId id);
     void annex_page_emptied(Page& page) noexcept;
     void drop_wrappers() noexcept;
@@ -226,7 +242,7 @@ private:
     std::vector<Wrapper> dropped_;
     bool dropping_ = false;
 
-    Sweep* sweep_ = nullptr;    // the innermost running one
+    Sweep* sweep_ = nullptr;    // whose marks are in the pages
     std::uint64_t sweeps_ = 0;  // begun so far
 };
 

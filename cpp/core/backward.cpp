@@ -11,8 +11,9 @@
 //
 // A callback is arbitrary code. It may create nodes (they are newer than the root, or vacant slots'
 // successors, and unmarked), drop nodes (those still marked are kept alive by the root, which the
-// sweep holds), throw (the marks are taken away), or start another sweep (which sets this one's
-// marks aside and puts them back).
+// sweep holds), throw (the marks are taken away), or start another sweep, and even let another
+// thread go on with one. The marks in the pages are those of one sweep at a time: one that starts,
+// or goes on after a callback, sets those of the other aside and puts its own back.
 
 #include "core/backward.hpp"
 
@@ -93,12 +94,8 @@ inline void propagate(const Node& node, Reach reach) {
 
 class Sweep {
 public:
-    Sweep(Arena& arena, NodeId root)
-        : arena_(arena), root_(root), outer_(arena.sweep_), serial_(++arena.sweeps_) {
-        if (outer_ != nullptr) {
-            outer_->set_marks_aside();
-        }
-        arena_.sweep_ = this;
+    Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root), serial_(++arena.sweeps_) {
+        take_over();
         arena_.retain(root_);
     }
 
@@ -107,10 +104,7 @@ public:
 
     ~Sweep() {
         take_marks([](const Page&) {});
-        arena_.sweep_ = outer_;
-        if (outer_ != nullptr) {
-            outer_->put_marks_back();
-        }
+        arena_.sweep_ = nullptr;
         arena_.release(root_);
     }
 
@@ -136,7 +130,7 @@ public:
             const NodeId leaf = leaves_.back();
             leaves_.pop_back();
             arena_.page(leaf).marks &= ~Page::bit_of(leaf);
-            arena_.host().run_callback(arena_.wrapper(leaf));
+            run_callback(leaf);
         }
     }
 
@@ -191,8 +185,36 @@ private:
             }
         }
         if (node.has(Flags::HasCallback)) {
-            arena_.host().run_callback(arena_.wrapper(id));
+            run_callback(id);
+            for (const NodeId operand : arena_.operands(id)) {
+                mark(operand);  // it may have given one of them, a leaf, a callback
+            }
         }
+    }
+
+    // Run the node's callback, if it has one (another callback may have taken it away).
+    void run_callback(NodeId id) {
+        if (!arena_.node(id).has(Flags::HasCallback)) {
+            return;
+        }
+        struct TakeOver {
+            Sweep& sweep;
+            ~TakeOver() { sweep.take_over(); }
+        };
+        const TakeOver afterwards{*this};
+        arena_.host().run_callback(arena_.wrapper(id));
+    }
+
+    // Make the marks in the pages this sweep's.
+    void take_over() {
+        if (arena_.sweep_ == this) {
+            return;
+        }
+        if (arena_.sweep_ != nullptr) {
+            arena_.sweep_->set_marks_aside();
+        }
+        arena_.sweep_ = this;
+        put_marks_back();
     }
 
     // The steps of a Dot and of all nodes that it hides, at once. They are only known to be the
@@ -202,10 +224,12 @@ private:
         if (dot.swept) {
             return false;
         }
+        // The hidden sum adds it to its own gradient, which is 0, so that -0.0 becomes 0.0.
         const Scalar grad =
-            dot.activation == Dot::no_activation
-                ? node.grad()
-                : derivative(dot.activation, dot.sum, node.data_value) * node.grad();
+            Scalar::integer(0.0) +
+            (dot.activation == Dot::no_activation
+                 ? node.grad()
+                 : derivative(dot.activation, dot.sum, node.data_value) * node.grad());
         dot.swept = true;
         dot.hidden_grad = grad;
         pass_to(mark(node.operands[1]), Scalar::integer(1.0), grad);
@@ -216,14 +240,14 @@ private:
                 mark(input.id);
             }
         }
-        const LiveNode* input = list.inputs.data();
         constexpr Flags special = Flags::HasCallback | Flags::IntegerGrad;
-        for (const NodeId id : dot.weights) {
-            Node& weight = arena_.node(id);
-            Node& other = *input++->node;
+        for (std::size_t i = 0; i < dot.weights.size(); ++i) {
+            Node& weight = arena_.node(dot.weights[i]);
+            Node& other = *list.inputs[i].node;
             if (weight.op != Op::Leaf || grad.is_integer || weight.has(special) ||
-                other.has(Flags::IntegerGrad)) [[unlikely]] {
-                mark(id);
+                other.has(special)) [[unlikely]] {
+                mark(list.inputs[i].id);
+                mark(dot.weights[i]);
                 const Scalar weight_data = weight.data();
                 pass_to(weight, other.data(), grad);
                 pass_to(other, weight_data, grad);
@@ -295,7 +319,6 @@ private:
 
     Arena& arena_;
     NodeId root_;
-    Sweep* outer_;
     std::uint64_t serial_;
     Page* page_ = nullptr;        // where the walk is
     std::size_t marked_ = 0;      // places in the log that are marked

@@ -20,6 +20,8 @@ struct InputList {
     std::vector<LiveNode> inputs;
     std::uint32_t users = 0;  // dots, and whoever is making them
     std::uint64_t sweep = 0;  // the last backward sweep that has marked the inputs
+
+    [[nodiscard]] bool is_large() const noexcept { return inputs.capacity() > 256; }
 };
 
 // The parts lie apart since a backward sweep reads nothing but the weights.
@@ -35,6 +37,7 @@ struct Dot {
     bool swept = false;  // whether a backward sweep has passed here
     Scalar hidden_grad;  // which the hidden nodes have all got from it
 
+    [[nodiscard]] bool is_large() const noexcept { return weights.capacity() > 256; }
     void resize(std::size_t terms) {
         weights.resize(terms);
         products.resize(terms);

@@ -68,7 +68,7 @@ std::uint32_t Arena::begin_dot(std::size_t terms) {
 
 void Arena::abandon_dot(std::uint32_t number, std::size_t terms) noexcept {
     for (std::size_t i = 0; i < terms; ++i) {
-        --node(dots_[number].weights[i]).count;  // their owners hold on to them
+        release(dots_[number].weights[i]);
     }
     dots_.give_back(number);
 }

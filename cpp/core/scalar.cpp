@@ -10,7 +10,7 @@
 namespace mgx {
 
 Scalar pow(Scalar x, Scalar y) {
-    if (x.value == 0.0 && y.value < 0.0) {
+    if (x.value == 0.0 && y.value < 0.0 && std::isfinite(y.value)) {
         throw DivisionByZero("0.0 cannot be raised to a negative power");
     }
     const bool finite = std::isfinite(x.value) && std::isfinite(y.value);
@@ -20,8 +20,8 @@ Scalar pow(Scalar x, Scalar y) {
     }
     const double power = std::pow(x.value, y.value);
     if (x.is_integer && y.is_integer && y.value >= 0.0 &&
-        std::abs(power) <= Scalar::largest_integer) {
-        return Scalar::integer(std::nearbyint(power));
+        std::abs(power) < Scalar::largest_integer) {
+        return Scalar::of_integers(std::nearbyint(power));
     }
     if (finite && std::isinf(power)) {
         throw Overflow("the result of ** is too large for a float");
@@ -31,7 +31,7 @@ Scalar pow(Scalar x, Scalar y) {
 
 Scalar pow_derivative_by_base(Scalar x, Scalar y) {
     if (y.value == 0.0) {
-        return {0.0, y.is_integer};
+        return Scalar::real(0.0);
     }
     return y * pow(x, y + Scalar::integer(-1.0));
 }

@@ -3,8 +3,8 @@
 // The numbers a Value holds: Python's int and float.
 //
 // Every number is stored as a double. A flag remembers that Python would hold an int there, so that
-// `Value(2) * 3` shows 6 and not 6.0. The flag is only ever set for whole numbers up to 2**53,
-// which a double holds exactly; a result beyond that is a float.
+// `Value(2) * 3` shows 6 and not 6.0. The flag is set for whole numbers up to 2**53, and for
+// results below it, as a result of just 2**53 may have been rounded; anything beyond is a float.
 
 #include <cmath>
 
@@ -20,28 +20,31 @@ struct Scalar {
 
     [[nodiscard]] static constexpr Scalar real(double value) noexcept { return {value, false}; }
 
-    // The int `value` where it is one that a double holds exactly, else the nearest float.
-    // Adding zero turns -0.0, which no int can be, into 0.0.
-    [[nodiscard]] static constexpr Scalar integer(double value) noexcept {
-        return {value + 0.0, value >= -largest_integer && value <= largest_integer};
+    // The int `value`.
+    [[nodiscard]] static constexpr Scalar integer(double value) noexcept { return {value, true}; }
+
+    // What a double holds of the sum, product or power `value` of ints. Adding zero turns -0.0,
+    // which no int can be, into 0.0.
+    [[nodiscard]] static constexpr Scalar of_integers(double value) noexcept {
+        return {value + 0.0, value > -largest_integer && value < largest_integer};
     }
 };
 
 [[nodiscard]] inline Scalar operator+(Scalar x, Scalar y) noexcept {
     const double sum = x.value + y.value;
-    return x.is_integer && y.is_integer ? Scalar::integer(sum) : Scalar::real(sum);
+    return x.is_integer && y.is_integer ? Scalar::of_integers(sum) : Scalar::real(sum);
 }
 
 [[nodiscard]] inline Scalar operator*(Scalar x, Scalar y) noexcept {
     const double product = x.value * y.value;
-    return x.is_integer && y.is_integer ? Scalar::integer(product) : Scalar::real(product);
+    return x.is_integer && y.is_integer ? Scalar::of_integers(product) : Scalar::real(product);
 }
 
 // Python's `x ** y`, errors included, except that a negative base with a fractional exponent is
 // an error where Python would go over to complex numbers.
 [[nodiscard]] Scalar pow(Scalar x, Scalar y);
 
-// d(x ** y)/dx = y * x ** (y - 1), which is 0 for y = 0 whatever x is.
+// d(x ** y)/dx = y * x ** (y - 1), which is 0.0 for y = 0 whatever x is.
 [[nodiscard]] Scalar pow_derivative_by_base(Scalar x, Scalar y);
 
 // d(x ** y)/dy = x ** y * log(x); 0 at x = 0, where it is the limit from above; NaN for x < 0.

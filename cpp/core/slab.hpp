@@ -22,9 +22,9 @@ public:
         return number;
     }
 
-    // The object's memory is kept for the next one, unless a great many are waiting.
+    // The object's memory is kept for the next one, unless it is large or a great many are waiting.
     void give_back(std::uint32_t number) noexcept {
-        if (free_.size() >= most_kept) {
+        if (free_.size() >= most_kept || objects_[number].is_large()) {
             objects_[number] = Object();
         }
         free_.push_back(number);
@@ -35,7 +35,7 @@ public:
     [[nodiscard]] const std::vector<Object>& objects() const noexcept { return objects_; }
 
 private:
-    static constexpr std::size_t most_kept = 65536;
+    static constexpr std::size_t most_kept = 16384;
 
     std::vector<Object> objects_;
     std::vector<std::uint32_t> free_;

@@ -39,20 +39,21 @@ TEST_CASE("sums and products of ints are ints, all others floats") {
     check_real(real(2) * real(3), 6);
 }
 
-TEST_CASE("an int is one up to 2**53 and a float beyond") {
+TEST_CASE("a result of ints is one below 2**53 and a float beyond, since it may be rounded") {
     const double limit = std::ldexp(1.0, 53);
-    check_integer(integer(limit - 1) + integer(1), limit);
-    check_integer(integer(-limit), -limit);
-    check_real(integer(limit) + integer(2), limit + 2);
-    check_real(integer(limit) * integer(-2), -2 * limit);
-    check_integer(pow(integer(2), integer(53)), limit);
+    check_integer(integer(limit - 2) + integer(1), limit - 1);
+    check_integer(integer(1 - limit), 1 - limit);
+    check_real(integer(limit - 1) + integer(1), limit);
+    check_real(integer(limit) + integer(1), limit);  // not the int 2**53 + 1
+    check_real(integer(limit - 1) * integer(-2), -2 * (limit - 1));
+    check_integer(pow(integer(2), integer(52)), limit / 2);
+    check_real(pow(integer(2), integer(53)), limit);
     check_real(pow(integer(2), integer(54)), 2 * limit);
 }
 
 TEST_CASE("no int is a negative zero") {
     check_integer(integer(0) * integer(-1), 0);
     CHECK_FALSE(std::signbit((integer(0) * integer(-1)).value));
-    CHECK_FALSE(std::signbit(integer(-0.0).value));
     CHECK(std::signbit((real(0) * integer(-1)).value));
 }
 
@@ -72,6 +73,7 @@ TEST_CASE("a power of special floats is what Python's is") {
     check_real(pow(real(infinity), real(-1)), 0);
     check_real(pow(real(-infinity), real(0.5)), infinity);
     check_real(pow(real(0.5), real(-infinity)), infinity);
+    check_real(pow(real(0), real(-infinity)), infinity);
     CHECK(std::isnan(pow(real(not_a_number), real(0.5)).value));
 }
 
@@ -91,7 +93,7 @@ TEST_CASE("the derivative of a power by its base") {
     check_real(pow_derivative_by_base(real(2), real(-1)), -0.25);
     check_integer(pow_derivative_by_base(integer(0), integer(1)), 1);
     SUBCASE("of any number to the 0 is 0, where x ** (0 - 1) may be none") {
-        check_integer(pow_derivative_by_base(real(0), integer(0)), 0);
+        check_real(pow_derivative_by_base(real(0), integer(0)), 0);
         check_real(pow_derivative_by_base(real(-2), real(0)), 0);
     }
     SUBCASE("has the error of x ** (y - 1)") {
