@@ -57,6 +57,23 @@ std::size_t free_value_count = 0;
     return PyObject_GC_New(ValueObject, value_type);
 }
 
+// Whether nothing would be lost with the wrapper, and nobody but the node knows of it.
+[[nodiscard]] bool is_plain(const ValueObject* value) noexcept {
+    return Py_TYPE(value) == value_type && value->node != no_node &&
+           !value->content->has(Flags::KeepsWrapper) && value->attributes == nullptr &&
+           value->weak_references == nullptr;
+}
+
+void free_memory(ValueObject* value) noexcept {
+    PyTypeObject* type = Py_TYPE(value);
+    if (type == value_type && free_value_count < most_free_values) {
+        free_values[free_value_count++] = value;
+    } else {
+        type->tp_free(as_object(value));
+    }
+    Py_DECREF(type);
+}
+
 }  // namespace
 
 Arena arena;
@@ -200,6 +217,12 @@ PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*key
 void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
+    if (is_plain(value)) {
+        arena.set_wrapper(value->node, nullptr);
+        arena.release(value->node);
+        free_memory(value);
+        return;
+    }
     // Clearing weak references runs code, which must not find the object through the collector.
     if (PyObject_GC_IsTracked(object) != 0) {
         PyObject_GC_UnTrack(object);
@@ -228,12 +251,7 @@ void value_dealloc(PyObject* object) noexcept {
     if (node != no_node) {
         arena.release(node);
     }
-    if (type == value_type && free_value_count < most_free_values) {
-        free_values[free_value_count++] = value;
-    } else {
-        type->tp_free(object);
-    }
-    Py_DECREF(type);
+    free_memory(value);
 }
 
 int value_traverse(PyObject* object, visitproc visit, void* arg) noexcept {
