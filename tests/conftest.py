@@ -1,6 +1,7 @@
 """What the tests share: the two engines, a count of living nodes, and processes of their own."""
 
 import gc
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,9 @@ import micrograd.engine
 import micrograd.nn
 import microgradx
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `pytest --hypothesis-profile thorough` looks longer.
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=150)

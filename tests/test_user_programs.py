@@ -199,7 +199,7 @@ def test_total_ordering_of_what_is_ordered_already() -> None:
 
 
 def test_numpy_over_object_arrays(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(engine.Value, "exp"):  # which are what such programs add to micrograd
+    if engine.Value is not Value:  # such programs add these to micrograd
         monkeypatch.setattr(engine.Value, "exp", exponential, raising=False)
         for name in ("__gt__", "__ge__", "__lt__", "__le__"):
             compare = functools.partial(
