@@ -19,10 +19,11 @@ from .operations import FLOAT, STATEMENTS
 METHOD = """\
 Both engines compute in float64, on one thread, each in a process of its own. The processes take
 turns, round by round, one idle while the other measures; float * float comes right after the
-operation, in microgradx's process. A time is the median of its rounds, a ratio the median of the
-ratios within a round (rounds, fewer for what is slow: {rounds}). GC is Python's cyclic garbage
-collector, as it comes, after an untimed run of the same, or off; what one measurement leaves
-behind is collected before the next, outside the timed region. Inside it:
+operation, in microgradx's process. A time is the least of its rounds, as other work of the machine
+only ever adds to it, and a ratio that of two such times (rounds, fewer for what is slow:
+{rounds}). GC is Python's cyclic garbage collector, as it comes or off; what one measurement
+leaves behind is collected before the next, and an untimed run of the same precedes each. Inside
+the timed region:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
@@ -64,22 +65,22 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as much micrograd takes: the median of the rounds' ratios."""
-        return self._median_ratio(MICROGRAD.name, MICROGRADX.name)
+        """How many times as much micrograd takes."""
+        return self.least(MICROGRAD.name) / self.least(MICROGRADX.name)
 
     @property
     def float_multiple(self) -> float | None:
-        """How many times as long as Python's own ``float * float`` microgradx takes, likewise."""
-        return self._median_ratio(MICROGRADX.name, FLOAT) if FLOAT in self.samples else None
+        """How many times as long as Python's own ``float * float`` microgradx takes."""
+        return self.least(MICROGRADX.name) / self.least(FLOAT) if FLOAT in self.samples else None
 
-    def _median_ratio(self, name: str, reference: str) -> float:
-        rounds = zip(self.samples[name], self.samples[reference], strict=True)
-        return median(value / unit for value, unit in rounds)
+    def least(self, contestant: str) -> float:
+        """Return the least that the contestant took in a round."""
+        return min(self.samples[contestant])
 
     def cells(self) -> list[str]:
         """Return what the columns of a table say."""
-        medians = [median(self.samples[engine]) for engine in (MICROGRAD.name, MICROGRADX.name)]
-        return [*(_with_unit(value, self.unit) for value in medians), f"{_short(self.ratio)} ×"]
+        least = [self.least(engine) for engine in (MICROGRAD.name, MICROGRADX.name)]
+        return [*(_with_unit(value, self.unit) for value in least), f"{_short(self.ratio)} ×"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything about the row."""

@@ -27,8 +27,7 @@ class Task:
         ----------
         collect
             Whether the cyclic garbage collector runs as it comes, or is off. Earlier garbage is
-            collected before, outside the timed region; with the collector on, an untimed run of
-            the same follows.
+            collected before, outside the timed region, and an untimed run of the same follows.
         loops
             How often the statement runs in the timed region.
         """
@@ -36,10 +35,10 @@ class Task:
         setup = f"{self.setup}; import gc; gc.enable()" if collect else self.setup
         timer = timeit.Timer(self.statement, setup, globals=self.names)
         gc.collect()
-        # The collector is slower once it meets the remains of earlier runs, as it does in any
-        # program that lasts, so that the first run after a collection would flatter.
-        *_, last = timer.repeat(2 if collect else 1, loops)
-        return last / loops
+        # The first run finds cold caches. And the collector is slower once it meets the remains of
+        # earlier runs, as it does in any program that lasts, so that the first would flatter.
+        _, seconds = timer.repeat(2, loops)
+        return seconds / loops
 
 
 def measure(
