@@ -19,11 +19,11 @@ from .operations import FLOAT, STATEMENTS
 METHOD = """\
 Both engines compute in float64, on one thread, each in a process of its own. The processes take
 turns, round by round, one idle while the other measures; float * float comes right after the
-operation, in microgradx's process. A time is the least of its rounds, as other work of the machine
-only ever adds to it, and a ratio that of two such times (rounds, fewer for what is slow:
-{rounds}). GC is Python's cyclic garbage collector, as it comes or off; what one measurement
-leaves behind is collected before the next, and an untimed run of the same precedes each. Inside
-the timed region:
+operation, in microgradx's process. A time is the least of its rounds, as other work of the
+machine only ever adds to it, and a ratio is that of two such times
+(rounds, fewer for what is slow: {rounds}). GC is Python's cyclic garbage collector, as it comes or
+off; what one measurement leaves behind is collected before the next, and an untimed run of the
+same precedes each. Inside the timed region:
 
   a * b ...          the operation and the release of its result, with the loop around it
   README expression  leaves, forward, backward, release
