@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/build_info.hpp"
+#include "bindings/layer.hpp"
 #include "bindings/neuron.hpp"
 #include "bindings/value_type.hpp"
 #include "core/op.hpp"
@@ -44,11 +45,6 @@ void add_operations(py::module_& module) {
     module.attr("OPS") = py::tuple(rows);
 }
 
-PyMethodDef functions[] = {
-    {"layer_outputs", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(layer_outputs)),
-     METH_FASTCALL, layer_outputs_documentation},
-    {nullptr, nullptr, 0, nullptr}};
-
 }  // namespace
 
 }  // namespace mgx
@@ -61,9 +57,8 @@ PYBIND11_MODULE(_core, module) {
     connect_arena();
     module.attr("Value") = create_value_type();
     module.attr("NeuronBase") = create_neuron_type();
-    if (PyModule_AddFunctions(module.ptr(), functions) != 0) {
-        throw py::error_already_set();
-    }
+    module.attr("LayerBase") = create_layer_type();
+    module.attr("MLPBase") = create_mlp_type();
 
     add_operations(module);
     module.def(

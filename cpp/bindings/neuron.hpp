@@ -1,16 +1,37 @@
 #pragma once
 
-// Neurons and layers as the core calls them. See neuron.cpp.
+// Neurons as the core calls them. See neuron.cpp.
 
 #include "bindings/python.hpp"
+#include "bindings/weighted_sum.hpp"
 
 namespace mgx {
+
+struct KnownLayer;
+
+struct NeuronObject {
+    PyObject_HEAD
+    PyObject* w;
+    PyObject* b;
+    PyObject* nonlin;
+    PyObject* activation;
+    KnownLayer* layer;  // what is known of the layer that begins with this neuron; see layer.cpp
+};
 
 // The base class of `microgradx.nn.Neuron`. Throws error_already_set.
 [[nodiscard]] py::object create_neuron_type();
 
-// layer_outputs(neurons, x): the outputs of all neurons for the inputs x, as a list.
-PyObject* layer_outputs(PyObject* module, PyObject* const* arguments, Py_ssize_t count) noexcept;
-extern const char* const layer_outputs_documentation;
+// Whether the object is a neuron whose call is the engine's own.
+[[nodiscard]] bool has_native_call(PyObject* object) noexcept;
+[[nodiscard]] inline NeuronObject* as_neuron(PyObject* object) noexcept {
+    return reinterpret_cast<NeuronObject*>(object);
+}
+
+// The operation that the neuron applies to its sum, or AffineMap::no_activation; Op::Custom if it
+// is something else. Runs no Python code.
+[[nodiscard]] Op plain_activation(const NeuronObject* neuron) noexcept;
+
+// The output of a neuron whose call is the engine's own. Throws error_already_set.
+[[nodiscard]] py::object neuron_output(PyObject* neuron, Inputs& inputs);
 
 }  // namespace mgx

@@ -38,6 +38,7 @@ int set_data(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
         return -1;
     }
     as_value(object)->content->set_data(data);
+    arena.changed(*as_value(object)->content);
     return 0;
 }
 
@@ -125,6 +126,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
         keep(value);
         arena.show_hidden_nodes(value->node);
         value->content->set(Flags::HasCallback, assigned != nullptr);
+        arena.changed(*value->content);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);
         return 0;
@@ -194,9 +196,13 @@ bool set_instance_attribute(ValueObject* value, const char* name, PyObject* assi
 }
 
 int value_setattr(PyObject* object, PyObject* name, PyObject* assigned) noexcept {
+    const PyTypeObject* type = Py_TYPE(object);
     if (PyObject_GenericSetAttr(object, name, assigned) != 0 ||
         !keep_if_attributed(as_value(object))) {
         return -1;
+    }
+    if (Py_TYPE(object) != type && as_value(object)->node != no_node) [[unlikely]] {
+        arena.changed(*as_value(object)->content);  // `__class__` has been assigned
     }
     const bool leads_somewhere = assigned != nullptr && as_value(object)->node != no_node &&
                                  (PyObject_GC_IsTracked(assigned) != 0 || is_value(assigned));

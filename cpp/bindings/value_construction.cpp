@@ -60,6 +60,7 @@ void construct(ValueObject* value, const Arguments& arguments) {
             throw py::error_already_set();
         }
         node.set_data(data);
+        arena.changed(node);
         node.set_grad(Scalar::integer(0.0));
     } else if (children.empty()) {
         attach(value, arena.leaf(data));

@@ -217,6 +217,9 @@ PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*key
 void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
+    if (value->node != no_node) {
+        arena.changed(*value->content);
+    }
     if (is_plain(value)) {
         arena.set_wrapper(value->node, nullptr);
         arena.release(value->node);

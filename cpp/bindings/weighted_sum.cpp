@@ -7,31 +7,13 @@
 
 #include "bindings/weighted_sum.hpp"
 
-#include <algorithm>
-
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/spare.hpp"
 #include "bindings/value_numbers.hpp"
 
 namespace mgx {
 
 namespace {
-
-constexpr Flags watched = Flags::HasCallback | Flags::OperandsByWrapper;
-
-// The node of a plain Value of which none of the flags is set; null for anything else.
-template <Flags forbidden>
-[[nodiscard]] inline LiveNode plain_node(PyObject* object) noexcept {
-    if (is_exact_value(object)) {
-        const ValueObject* value = as_value(object);
-        if (value->content != nullptr && !value->content->has(forbidden)) {
-            return {value->content, value->node};
-        }
-    }
-    return {nullptr, no_node};
-}
-
-// A buffer that is used again and again; no Python code runs while it is in use.
-std::vector<LiveNode> input_nodes;
 
 py::object as_fast_sequence(PyObject* iterable, const char* message) {
     auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable, message));
@@ -46,97 +28,82 @@ py::object as_fast_sequence(PyObject* iterable, const char* message) {
 Inputs::Inputs(PyObject* iterable)
     : items_(as_fast_sequence(iterable, "the inputs of a neuron must be iterable")) {}
 
-Inputs::~Inputs() { give_up_list(); }
-
-void Inputs::give_up_list() noexcept {
-    if (list_.has_value()) {
-        arena.release_input_list(*list_);
-        list_.reset();
-    }
-}
-
-std::optional<std::uint32_t> Inputs::list() {
-    if (list_.has_value() && !holds_numbers_) {
-        return list_;
-    }
-    give_up_list();
-    std::vector<PyObject*> numbers;
-    input_nodes.clear();
+bool Inputs::collect(std::vector<Input>& inputs) {
+    inputs.clear();
     for (Py_ssize_t i = 0; i < size(); ++i) {
-        input_nodes.push_back(plain_node<watched>((*this)[i]));
-        if (input_nodes.back().node == nullptr) {
-            if (is_value((*this)[i])) {
-                return std::nullopt;
-            }
-            numbers.push_back((*this)[i]);
+        PyObject* const object = (*this)[i];
+        const LiveNode live = plain_node(object, watched_input);
+        Scalar number;
+        if (live.node != nullptr) {
+            inputs.push_back({live, live.node->data()});
+        } else if (is_value(object)) {
+            return false;
+        } else if (!PyFloat_Check(object) && !PyLong_Check(object)) {
+            return collect_carefully(inputs);
+        } else if (to_scalar(object, number) == Conversion::number) {
+            inputs.push_back({{nullptr, no_node}, number});
+        } else {
+            PyErr_Clear();
+            return false;
         }
     }
-    if (numbers.empty()) {
-        list_ = arena.make_input_list(input_nodes);
-        return list_;
-    }
-    // Converting a number can run code of its type's, which may change the inputs or use the
-    // buffer: from here on the inputs are a copy of our own, and the buffer is filled anew
-    // afterwards.
-    items_ = py::tuple(items_);
-    std::vector<NodeId> leaves;
-    const auto release_leaves = [&leaves]() noexcept {
-        for (const NodeId leaf : leaves) {
-            arena.release(leaf);
-        }
-    };
-    try {
-        for (PyObject* number : numbers) {
-            Scalar scalar;
-            if (to_scalar(number, scalar) != Conversion::number) {
-                PyErr_Clear();
-                release_leaves();
-                return std::nullopt;
-            }
-            leaves.reserve(numbers.size());
-            leaves.push_back(arena.leaf(scalar));
-        }
-        input_nodes.clear();
-        auto leaf = leaves.begin();
-        for (Py_ssize_t i = 0; i < size(); ++i) {
-            LiveNode input = plain_node<Flags::None>((*this)[i]);
-            if (input.node == nullptr && leaf != leaves.end()) {
-                input = {&arena.node(*leaf), *leaf};
-                ++leaf;
-            }
-            input_nodes.push_back(input);
-        }
-        // A conversion may even have made a Value one of a subclass.
-        const bool complete = std::ranges::none_of(
-            input_nodes, [](const LiveNode& input) { return input.node == nullptr; });
-        if (!complete) {
-            release_leaves();
-            return std::nullopt;
-        }
-        list_ = arena.make_input_list(input_nodes);
-    } catch (...) {
-        release_leaves();
-        throw;
-    }
-    release_leaves();
-    holds_numbers_ = true;
-    return list_;
+    return true;
 }
 
-NodeId fused_weighted_sum(PyObject* weights, std::optional<std::uint32_t> inputs, PyObject* bias,
+// Converting a number can run code of its type's, which may change the inputs or what they are: a
+// copy of our own is converted, and looked at when all that is done.
+bool Inputs::collect_carefully(std::vector<Input>& inputs) {
+    items_ = py::tuple(items_);
+    std::vector<Scalar> numbers;
+    for (Py_ssize_t i = 0; i < size(); ++i) {
+        Scalar number;
+        if (!is_value((*this)[i]) && to_scalar((*this)[i], number) != Conversion::number) {
+            PyErr_Clear();
+            return false;
+        }
+        numbers.push_back(number);
+    }
+    inputs.clear();
+    for (Py_ssize_t i = 0; i < size(); ++i) {
+        const LiveNode live = plain_node((*this)[i], watched_input);
+        if (live.node == nullptr && is_value((*this)[i])) {
+            return false;
+        }
+        const Scalar number = numbers[static_cast<std::size_t>(i)];
+        inputs.push_back({live, live.node != nullptr ? live.node->data() : number});
+    }
+    return true;
+}
+
+NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
                           Op activation) {
-    if (!inputs.has_value() || !PyList_CheckExact(weights) || PyList_GET_SIZE(weights) == 0 ||
-        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != arena.input_count(*inputs) ||
+    if (!PyList_CheckExact(weights) || inputs.empty() ||
+        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != inputs.size() ||
         !has_native_operators(value_type)) {
         return no_node;
     }
-    const LiveNode bias_node = plain_node<watched>(bias);
-    if (bias_node.node == nullptr) {
+    SpareVector<LiveNode> nodes;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+        nodes->push_back(
+            plain_node(PyList_GET_ITEM(weights, static_cast<Py_ssize_t>(i)), not_a_weight));
+        if (nodes->back().node == nullptr) {
+            return no_node;
+        }
+    }
+    nodes->push_back(plain_node(bias, watched_input));
+    if (nodes->back().node == nullptr) {
         return no_node;
     }
-    PyObject** weight = PySequence_Fast_ITEMS(weights);
-    return arena.dot(bias_node.id, *inputs, activation,
-                     [&weight] { return plain_node<watched | Flags::IntegerData>(*weight++); });
+    SpareVector<NodeId> results;
+    const std::uint32_t map = arena.make_map(*nodes, std::span(&activation, 1), false);
+    try {
+        arena.apply(map, inputs, *results);
+    } catch (...) {
+        arena.release_map(map);
+        throw;
+    }
+    arena.release_map(map);
+    return results->front();
 }
 
 py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,

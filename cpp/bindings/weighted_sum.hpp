@@ -2,8 +2,6 @@
 
 // The sum at the heart of a neuron. See weighted_sum.cpp.
 
-#include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "bindings/value_object.hpp"
@@ -15,9 +13,6 @@ class Inputs {
 public:
     // From any iterable. Throws error_already_set.
     explicit Inputs(PyObject* iterable);
-    Inputs(const Inputs&) = delete;
-    Inputs& operator=(const Inputs&) = delete;
-    ~Inputs();
 
     [[nodiscard]] Py_ssize_t size() const noexcept {
         return PySequence_Fast_GET_SIZE(items_.ptr());
@@ -27,23 +22,36 @@ public:
     }
     [[nodiscard]] PyObject* items() const noexcept { return items_.ptr(); }
 
-    // The arena's list of the inputs, which stays ours; none if an input is neither a number nor a
-    // plain Value. Numbers become leaves, which every neuron has of its own; converting them can
-    // run Python code.
-    [[nodiscard]] std::optional<std::uint32_t> list();
+    // Collect the inputs as the arena takes them, which are borrowed; false, with nothing of use
+    // collected, if one is neither a number nor a plain Value. Converting numbers can run Python
+    // code, but none runs after the last input has been collected.
+    [[nodiscard]] bool collect(std::vector<Input>& inputs);
 
 private:
-    void give_up_list() noexcept;
+    [[nodiscard]] bool collect_carefully(std::vector<Input>& inputs);
 
     py::object items_;
-    std::optional<std::uint32_t> list_;
-    bool holds_numbers_ = false;
 };
 
+// The node of a plain Value of which none of the flags is set; null for anything else.
+[[nodiscard]] inline LiveNode plain_node(PyObject* object, Flags forbidden) noexcept {
+    if (is_exact_value(object)) {
+        const ValueObject* value = as_value(object);
+        if (value->content != nullptr && !value->content->has(forbidden)) {
+            return {value->content, value->node};
+        }
+    }
+    return {nullptr, no_node};
+}
+
+// What a plain input, bias or weight must not be.
+inline constexpr Flags watched_input = Flags::HasCallback | Flags::OperandsByWrapper;
+inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
+
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
-// operation `activation` of it (or Dot::no_activation), as one node that the caller owns; no_node
-// if something in it is not plain. Runs no Python code.
-[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, std::optional<std::uint32_t> inputs,
+// operation `activation` of it (or AffineMap::no_activation), as one node that the caller owns;
+// no_node if something in it is not plain. Runs no Python code.
+[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
                                         PyObject* bias, Op activation);
 
 // The same sum by Python's operators, whatever they make of it. Throws error_already_set,

@@ -15,7 +15,7 @@
 // page goes back to the free ones with its last node.
 //
 // The weighted sums of neurons are fused into one node each, whose parts come to be when somebody
-// looks: see fusion.cpp.
+// looks: see affine.cpp and fusion.cpp.
 //
 // Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has
 // something to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference
@@ -99,7 +99,7 @@ std::vector<NodeId> Arena::dependents(NodeId id) {
     };
     for (Page* page = log_.first(); page != nullptr; page = page->next) {
         for_each_living(*page, [&](NodeId place) {
-            if (node(place).op == Op::Dot && !hides_any(place, is_known)) {
+            if (node(place).op == Op::Dot && !keeps_any(node(place), is_known)) {
                 return;
             }
             show_hidden_nodes(place);
@@ -169,6 +169,10 @@ inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept 
 void Arena::reclaim(NodeId id) noexcept {
     Waiting waiting;
     waiting.push({&node(id), id});
+    reclaim(waiting);
+}
+
+void Arena::reclaim(Waiting& waiting) noexcept {
     while (!waiting.empty()) {
         const NodeId dead_id = waiting.first();
         Page& home = page(dead_id);
@@ -194,26 +198,42 @@ void Arena::reclaim(NodeId id) noexcept {
     }
 }
 
+void Arena::leave_application(std::uint32_t number, std::size_t row, Waiting& waiting) noexcept {
+    Application& application = applications_[number];
+    application.rows[row].dot = no_node;
+    if (--application.dots > 0) {
+        return;
+    }
+    for (const Input& input : application.inputs) {
+        if (!input.is_number()) {
+            release_operand(input.live, waiting);
+        }
+    }
+    AffineMap& map = maps_[application.map];
+    if (--map.applications == 0) {
+        for (const LiveNode& parameter : map.nodes) {
+            release_operand(parameter, waiting);
+        }
+        if (!map.has_maker) {
+            maps_.give_back(application.map);
+        }
+    }
+    applications_.give_back(number);
+}
+
+void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
+    Waiting waiting;
+    leave_application(number, row, waiting);
+    reclaim(waiting);
+}
+
 void Arena::release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept {
     const Node& dead = node(id);
     const auto release_id = [&](NodeId operand) {
         release_operand({&node(operand), operand}, waiting);
     };
     if (dead.op == Op::Dot) {
-        const auto number = static_cast<std::uint32_t>(dead.operands[0]);
-        const Dot& dot = dots_[number];
-        release_id(dead.operands[1]);
-        for (const NodeId weight : dot.weights) {
-            release_id(weight);
-        }
-        InputList& list = input_lists_[dot.input_list];
-        if (--list.users == 0) {
-            for (const LiveNode& input : list.inputs) {
-                release_operand(input, waiting);
-            }
-            input_lists_.give_back(dot.input_list);
-        }
-        dots_.give_back(number);
+        leave_application(static_cast<std::uint32_t>(dead.operands[0]), row_of(dead), waiting);
     } else if (dead.op == Op::Custom) {
         const auto found = custom_operands_.find(id);
         if (!dead.has(Flags::OperandsByWrapper)) {
@@ -348,12 +368,15 @@ ArenaCounters Arena::counters() const noexcept {
         counters.bytes +=
             sizeof(std::pair<NodeId, std::vector<NodeId>>) + operands.capacity() * sizeof(NodeId);
     }
-    for (const Dot& dot : dots_.objects()) {
-        counters.bytes += sizeof(Dot) + dot.weights.capacity() * sizeof(NodeId) +
-                          dot.products.capacity() * sizeof(double);
+    for (const AffineMap& map : maps_.objects()) {
+        counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(LiveNode) +
+                          (map.data.capacity() + map.by_input.capacity() + map.current.capacity() +
+                           map.grads.capacity()) *
+                              sizeof(double);
     }
-    for (const InputList& list : input_lists_.objects()) {
-        counters.bytes += sizeof(InputList) + list.inputs.capacity() * sizeof(LiveNode);
+    for (const Application& application : applications_.objects()) {
+        counters.bytes += sizeof(Application) + application.inputs.capacity() * sizeof(Input) +
+                          application.rows.capacity() * sizeof(Application::Row);
     }
     return counters;
 }

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/dot.hpp"
+#include "core/affine.hpp"
 #include "core/forward.hpp"
 #include "core/node.hpp"
 #include "core/page.hpp"
@@ -77,42 +77,30 @@ public:
     // A node whose user defines what it is: any number of operands, without repetitions.
     [[nodiscard]] NodeId custom(Scalar data, std::span<const NodeId> operands);
 
-    // Weighted sums, fused; see fusion.cpp. The list of inputs is made once for all that share it;
-    // the maker gives it up by releasing it. The weights are floats, and as many as the inputs.
-    [[nodiscard]] std::uint32_t make_input_list(std::span<const LiveNode> inputs);
-    void release_input_list(std::uint32_t number) noexcept;
-    [[nodiscard]] std::size_t input_count(std::uint32_t list) noexcept {
-        return input_lists_[list].inputs.size();
+    // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and
+    // given up by its maker with release_map. The weights are floats. If the map is watched, all
+    // are leaves without callbacks, and is_current() tells whether it is still what a new one made
+    // of the same wrappers would be.
+    [[nodiscard]] std::uint32_t make_map(std::span<const LiveNode> nodes,
+                                         std::span<const Op> activations, bool watched);
+    void release_map(std::uint32_t map) noexcept;
+    [[nodiscard]] bool is_current(std::uint32_t map) noexcept {
+        return maps_[map].version == weights_version_;
     }
-    //
-    // `activation` is a unary operation or Dot::no_activation. `next_weight()` gives the weights
-    // one after another, or a null node to give up, on which the result is no_node.
-    template <typename NextWeight>
-    [[nodiscard]] NodeId dot(NodeId bias, std::uint32_t input_list, Op activation,
-                             NextWeight next_weight) {
-        const std::vector<LiveNode>& inputs = input_lists_[input_list].inputs;
-        const std::size_t terms = inputs.size();
-        const std::uint32_t number = begin_dot(terms);
-        NodeId* const weights = dots_[number].weights.data();
-        double* const products = dots_[number].products.data();
-        double sum = node(bias).data_value;
-        for (std::size_t i = 0; i < terms; ++i) {
-            const LiveNode weight = next_weight();
-            if (weight.node == nullptr) {
-                abandon_dot(number, i);
-                return no_node;
+    // Something has happened to the node that could matter to a watched map.
+    void changed(const Node& node) noexcept { weights_version_ += node.has(Flags::IsWeight); }
+
+    // Apply the map, which is current, to as many inputs as it has columns. The results are new
+    // nodes, one for each row; they take over the caller's counts of the inputs.
+    void apply_taking(std::uint32_t map, std::span<const Input> inputs,
+                      std::vector<NodeId>& results);
+    // As `apply_taking`, but with counts of its own.
+    void apply(std::uint32_t map, std::span<const Input> inputs, std::vector<NodeId>& results) {
+        apply_taking(map, inputs, results);
+        for (const Input& input : inputs) {
+            if (!input.is_number()) {
+                retain(input.live);
             }
-            const double product = weight.node->data_value * inputs[i].node->data_value;
-            weights[i] = weight.id;
-            products[i] = product;
-            sum += product;
-            retain(weight);
-        }
-        try {
-            return finish_dot(number, bias, input_list, activation, sum);
-        } catch (...) {
-            abandon_dot(number, terms);
-            throw;
         }
     }
     // Make the nodes that a Dot hides; other nodes are left as they are.
@@ -205,23 +193,31 @@ private:
     // The dead whose operands are still to be released, chained through their counts.
     class Waiting;
     void reclaim(NodeId id) noexcept;
+    void reclaim(Waiting& waiting) noexcept;
     void release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept;
     void release_operand(LiveNode operand, Waiting& waiting) noexcept;
     void vacate(Page& page, std::uint64_t bit) noexcept;
     void fullness_changed(Page& page, bool was_full) noexcept;
-    [[nodiscard]] std::uint32_t begin_dot(std::size_t terms);
-    void abandon_dot(std::uint32_t number, std::size_t terms) noexcept;
-    [[nodiscard]] NodeId finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list,
-                                    Op activation, double sum);
-    // Whether any operand of the nodes that a Dot stands for satisfies the predicate.
-    template <typename Predicate>
-    [[nodiscard]] bool hides_any(NodeId dot, Predicate predicate) noexcept {
-        const Node& fused = node(dot);
-        const Dot& parts = dots_[static_cast<std::uint32_t>(fused.operands[0])];
-        return predicate(fused.operands[1]) || std::ranges::any_of(parts.weights, predicate) ||
-               std::ranges::any_of(input_lists_[parts.input_list].inputs, predicate, &LiveNode::id);
+    [[nodiscard]] Application& application(const Node& dot) noexcept {
+        return applications_[static_cast<std::uint32_t>(dot.operands[0])];
     }
+    [[nodiscard]] static std::size_t row_of(const Node& dot) noexcept {
+        return static_cast<std::size_t>(dot.operands[1]);
+    }
+    // Whether any node that the Dot keeps alive satisfies the predicate.
+    template <typename Predicate>
+    [[nodiscard]] bool keeps_any(const Node& dot, Predicate predicate) noexcept {
+        const Application& parts = application(dot);
+        const auto satisfies = [&](const LiveNode& kept) { return predicate(kept.id); };
+        return std::ranges::any_of(maps_[parts.map].nodes, satisfies) ||
+               std::ranges::any_of(parts.inputs, satisfies, &Input::live);
+    }
+    // The row's Dot is dead or has been expanded; an application is over with its last.
+    void leave_application(std::uint32_t application, std::size_t row, Waiting& waiting) noexcept;
+    void leave_application(std::uint32_t application, std::size_t row) noexcept;
     void expand(NodeId id);
+    // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone.
+    [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);
     void annex_page_emptied(Page& page) noexcept;
     void drop_wrappers() noexcept;
 
@@ -234,16 +230,17 @@ private:
 
     std::unordered_map<NodeId, std::vector<NodeId>> custom_operands_;
     std::unordered_map<NodeId, PageList> annexes_;
-    Slab<Dot> dots_;
-    Slab<InputList> input_lists_;
+    Slab<AffineMap> maps_;
+    Slab<Application> applications_;
+    std::uint64_t weights_version_ = 1;
+    std::vector<double> sums_;  // a buffer
 
     WrapperHost* host_ = nullptr;
     std::size_t keepers_ = 0;  // living nodes that keep their wrapper
     std::vector<Wrapper> dropped_;
     bool dropping_ = false;
 
-    Sweep* sweep_ = nullptr;    // whose marks are in the pages
-    std::uint64_t sweeps_ = 0;  // begun so far
+    Sweep* sweep_ = nullptr;  // whose marks are in the pages
 };
 
 }  // namespace mgx

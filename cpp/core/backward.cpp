@@ -19,6 +19,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -94,7 +95,7 @@ inline void propagate(const Node& node, Reach reach) {
 
 class Sweep {
 public:
-    Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root), serial_(++arena.sweeps_) {
+    Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root) {
         take_over();
         arena_.retain(root_);
     }
@@ -103,6 +104,7 @@ public:
     Sweep& operator=(const Sweep&) = delete;
 
     ~Sweep() {
+        close_maps();
         take_marks([](const Page&) {});
         arena_.sweep_ = nullptr;
         arena_.release(root_);
@@ -141,9 +143,12 @@ private:
     }
 
     // Have the node visited, if there is anything to do at it.
-    Node& mark(NodeId id) {
+    Node& mark(NodeId id) { return mark(LiveNode{&arena_.node(id), id}); }
+
+    Node& mark(LiveNode due) {
+        const NodeId id = due.id;
+        Node& node = *due.node;
         Page& page = arena_.page(id);
-        Node& node = page.nodes[Page::slot_of(id)];
         const std::uint64_t bit = Page::bit_of(id);
         if (page.kind == PageKind::Log) {
             marked_ += (page.marks & bit) == 0;
@@ -166,7 +171,7 @@ private:
         const NodeId id = page.id_of(slot);
         const Node& node = page.nodes[slot];
         if (node.op == Op::Dot) {
-            if (visit_dot(node)) {
+            if (visit_dots(node)) {
                 return;
             }
             arena_.show_hidden_nodes(id);
@@ -201,6 +206,7 @@ private:
             Sweep& sweep;
             ~TakeOver() { sweep.take_over(); }
         };
+        close_maps();
         const TakeOver afterwards{*this};
         arena_.host().run_callback(arena_.wrapper(id));
     }
@@ -217,46 +223,127 @@ private:
         put_marks_back();
     }
 
-    // The steps of a Dot and of all nodes that it hides, at once. They are only known to be the
-    // same for all of these the first time; false if it is not.
-    [[nodiscard]] bool visit_dot(const Node& node) {
-        Dot& dot = arena_.dots_[static_cast<std::uint32_t>(node.operands[0])];
-        if (dot.swept) {
+    // The steps of all due Dots of one application, and of all nodes that they hide, at once: no
+    // node stands between them, so what is due is known when the sweep comes to the last. Hidden
+    // steps are only known to be all the same the first time; false if the Dot must be expanded.
+    [[nodiscard]] bool visit_dots(const Node& dot) {
+        Application& application = arena_.application(dot);
+        AffineMap& map = open(application.map);
+        const std::size_t last = Arena::row_of(dot);
+        if ((application.has_numbers && !map.is_unchanged) || application.rows[last].swept) {
             return false;
         }
-        // The hidden sum adds it to its own gradient, which is 0, so that -0.0 becomes 0.0.
-        const Scalar grad =
-            Scalar::integer(0.0) +
-            (dot.activation == Dot::no_activation
-                 ? node.grad()
-                 : derivative(dot.activation, dot.sum, node.data_value) * node.grad());
-        dot.swept = true;
-        dot.hidden_grad = grad;
-        pass_to(mark(node.operands[1]), Scalar::integer(1.0), grad);
-        InputList& list = arena_.input_lists_[dot.input_list];
-        if (list.sweep != serial_) {
-            list.sweep = serial_;
-            for (const LiveNode& input : list.inputs) {
-                mark(input.id);
+        const std::size_t terms = application.inputs.size();
+        inputs_.resize(terms);
+        for (std::size_t i = 0; i < terms; ++i) {
+            const Input& input = application.inputs[i];
+            inputs_[i] = input.is_number() ? input.data.value : mark(input.live).data_value;
+        }
+        input_grads_.assign(terms, 0.0);
+        pass_on(application, map, last);
+        for (std::size_t row = last; row-- > 0;) {
+            if (take_mark(application.rows[row])) {
+                pass_on(application, map, row);
             }
         }
-        constexpr Flags special = Flags::HasCallback | Flags::IntegerGrad;
-        for (std::size_t i = 0; i < dot.weights.size(); ++i) {
-            Node& weight = arena_.node(dot.weights[i]);
-            Node& other = *list.inputs[i].node;
-            if (weight.op != Op::Leaf || grad.is_integer || weight.has(special) ||
-                other.has(special)) [[unlikely]] {
-                mark(list.inputs[i].id);
-                mark(dot.weights[i]);
-                const Scalar weight_data = weight.data();
-                pass_to(weight, other.data(), grad);
-                pass_to(other, weight_data, grad);
-            } else {
-                weight.grad_value += other.data_value * grad.value;
-                other.grad_value += weight.data_value * grad.value;
+        for (std::size_t i = 0; i < terms; ++i) {
+            if (!application.inputs[i].is_number()) {
+                pass_to(*application.inputs[i].live.node, Scalar::real(input_grads_[i]),
+                        Scalar::integer(1.0));
             }
         }
         return true;
+    }
+
+    // Whether the row's Dot is due and need not be expanded; it is no longer marked then.
+    [[nodiscard]] bool take_mark(const Application::Row& row) noexcept {
+        if (row.dot == no_node) {
+            return false;
+        }
+        Page& page = arena_.page(row.dot);
+        const std::uint64_t bit = Page::bit_of(row.dot);
+        if ((page.marks & bit) == 0 || row.swept) {
+            return false;
+        }
+        page.marks &= ~bit;
+        --marked_;
+        return true;
+    }
+
+    void pass_on(Application& application, AffineMap& map, std::size_t index) {
+        Application::Row& row = application.rows[index];
+        const Node& dot = arena_.node(row.dot);
+        const Op activation = map.activations[index];
+        // The hidden sum adds it to its own gradient, which is 0, so that -0.0 becomes 0.0.
+        const Scalar grad = Scalar::integer(0.0) +
+                            (activation == AffineMap::no_activation
+                                 ? dot.grad()
+                                 : derivative(activation, row.sum, dot.data_value) * dot.grad());
+        row.swept = true;
+        row.hidden_grad = grad;
+        const std::size_t terms = inputs_.size();
+        const std::size_t first = index * terms;
+        const std::size_t bias = map.bias_of(index);
+        if (!map.is_plain || grad.is_integer) [[unlikely]] {
+            for (std::size_t i = 0; i < terms; ++i) {
+                const Input& input = application.inputs[i];
+                Node& weight = mark(map.nodes[first + i]);
+                input_grads_[i] += weight.data_value * grad.value;
+                pass_to(weight, input.is_number() ? input.data : input.live.node->data(), grad);
+            }
+            pass_to(mark(map.nodes[bias]), Scalar::integer(1.0), grad);
+            return;
+        }
+        const double* const weights = map.current.data() + first;
+        double* const weight_grads = map.grads.data() + first;
+        for (std::size_t i = 0; i < terms; ++i) {
+            weight_grads[i] += inputs_[i] * grad.value;
+            input_grads_[i] += weights[i] * grad.value;
+        }
+        map.grads[bias] += grad.value;
+        map.has_passed[index] = 1;
+    }
+
+    // Learn what the sweep needs to know of a map, unless it does already.
+    AffineMap& open(std::uint32_t number) {
+        AffineMap& map = arena_.maps_[number];
+        if (map.is_open) {
+            return map;
+        }
+        open_maps_.push_back(number);
+        map.current.resize(map.nodes.size());
+        map.grads.assign(map.nodes.size(), 0.0);
+        map.has_passed.assign(map.rows(), 0);
+        map.is_plain = true;
+        for (std::size_t i = 0; i < map.nodes.size(); ++i) {
+            const Node& node = *map.nodes[i].node;
+            map.current[i] = node.data_value;
+            map.is_plain &= node.op == Op::Leaf && !node.has(Flags::HasCallback);
+        }
+        map.is_unchanged =
+            std::memcmp(map.current.data(), map.data.data(), map.data.size() * sizeof(double)) == 0;
+        map.is_open = true;
+        return map;
+    }
+
+    // Give the nodes of maps what they are still to get, before anybody can look.
+    void close_maps() noexcept {
+        for (const std::uint32_t number : open_maps_) {
+            AffineMap& map = arena_.maps_[number];
+            const auto give = [&map](std::size_t i) {
+                pass_to(*map.nodes[i].node, Scalar::real(map.grads[i]), Scalar::integer(1.0));
+            };
+            for (std::size_t row = 0; map.is_open && row < map.rows(); ++row) {
+                if (map.has_passed[row] != 0) {
+                    for (std::size_t i = 0; i < map.terms(); ++i) {
+                        give(row * map.terms() + i);
+                    }
+                    give(map.bias_of(row));
+                }
+            }
+            map.is_open = false;
+        }
+        open_maps_.clear();
     }
 
     void visit_annex(NodeId owner) {
@@ -319,11 +406,13 @@ private:
 
     Arena& arena_;
     NodeId root_;
-    std::uint64_t serial_;
     Page* page_ = nullptr;        // where the walk is
     std::size_t marked_ = 0;      // places in the log that are marked
     std::vector<NodeId> leaves_;  // with callbacks, marked
     std::vector<Aside> aside_;
+    std::vector<std::uint32_t> open_maps_;
+    std::vector<double> inputs_;       // of the application that is being visited
+    std::vector<double> input_grads_;  // which they are still to get from it
 };
 
 void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }

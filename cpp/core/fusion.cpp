@@ -1,11 +1,12 @@
-// Fused nodes: what is stored of a weighted sum, and how it becomes visible.
+// Fused nodes: what a weighted sum hides, and how it becomes visible.
 //
 // A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied to
 // it, is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the
 // result. All but the last are hidden: nobody but the Dot refers to them, so as long as nobody
-// looks they need not exist. What they would hold follows from little: their data from the products
-// and the bias at the time of the forward pass, which the Dot keeps, and their gradients, after one
-// backward sweep, all equal what the Dot passed on to them, which it keeps too.
+// looks they need not exist. What they would hold follows from little: their data from those of the
+// operands at the time of the forward pass, which the Dot's affine map and application have, and
+// their gradients, after one backward sweep, all equal what the Dot passed on to them, which it
+// keeps too.
 //
 // Once somebody looks (asks for operands, assigns a callback, calls the backward step by hand) or a
 // second sweep comes by (after which the hidden gradients would differ), the Dot is expanded: the
@@ -20,79 +21,16 @@
 // than the owner, so the order is topological still. The owner's slot stays taken while its annex
 // lives.
 
-#include <utility>
-
 #include "core/arena.hpp"
 
 namespace mgx {
 
-std::uint32_t Arena::make_input_list(std::span<const LiveNode> inputs) {
-    const std::uint32_t number = input_lists_.take();
-    InputList& list = input_lists_[number];
-    try {
-        list.inputs.assign(inputs.begin(), inputs.end());
-    } catch (...) {
-        input_lists_.give_back(number);
-        throw;
-    }
-    for (const LiveNode& input : inputs) {
-        retain(input);
-    }
-    list.users = 1;
-    list.sweep = 0;
-    return number;
-}
-
-void Arena::release_input_list(std::uint32_t number) noexcept {
-    if (--input_lists_[number].users > 0) {
-        return;
-    }
-    // Releasing can run code that makes lists, so the list is put back first.
-    const auto inputs = std::exchange(input_lists_[number].inputs, {});
-    input_lists_.give_back(number);
-    for (const LiveNode& input : inputs) {
-        release(input.id);
-    }
-}
-
-std::uint32_t Arena::begin_dot(std::size_t terms) {
-    const std::uint32_t number = dots_.take();
-    try {
-        dots_[number].resize(terms);
-    } catch (...) {
-        dots_.give_back(number);
-        throw;
-    }
-    return number;
-}
-
-void Arena::abandon_dot(std::uint32_t number, std::size_t terms) noexcept {
-    for (std::size_t i = 0; i < terms; ++i) {
-        release(dots_[number].weights[i]);
-    }
-    dots_.give_back(number);
-}
-
-NodeId Arena::finish_dot(std::uint32_t number, NodeId bias, std::uint32_t input_list, Op activation,
-                         double sum) {
-    const NodeId id =
-        interior(Op::Dot, evaluate(activation, Scalar::real(sum)), {NodeId{number}, bias});
-    ++input_lists_[input_list].users;
-    Dot& dot = dots_[number];
-    dot.activation = activation;
-    dot.sum = sum;
-    dot.input_list = input_list;
-    dot.swept = false;
-    dot.hidden_grad = Scalar::integer(0.0);
-    dot.bias_data = node(bias).data_value;
-    retain(bias);
-    return id;
-}
-
 void Arena::expand(NodeId id) {
     Node& owner = node(id);
     const auto number = static_cast<std::uint32_t>(owner.operands[0]);
-    const std::size_t terms = dots_[number].weights.size();
+    const std::size_t row = row_of(owner);
+    const std::size_t terms = applications_[number].inputs.size();
+    std::vector<NodeId> leaves;
     PageList& annex = annexes_[id];
     try {
         for (std::size_t room = 0; room < 2 * terms; room += Page::slots) {
@@ -100,6 +38,7 @@ void Arena::expand(NodeId id) {
             page.owner = id;
             annex.append(page);
         }
+        leaves = leaves_of_numbers(applications_[number], row);
     } catch (...) {
         while (Page* page = annex.last()) {
             annex.remove(*page);
@@ -109,37 +48,70 @@ void Arena::expand(NodeId id) {
         throw;
     }
     Page* page = annex.first();
-    const Dot& dot = dots_[number];
+    const Application& dot = applications_[number];
+    const AffineMap& map = maps_[dot.map];
     const auto hidden_node = [&](Op op, double data, NodeId left, NodeId right) {
         if (page->filled == Page::slots) {
             page = page->next;
         }
         const NodeId hidden = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
-        node(hidden).set_grad(dot.hidden_grad);
+        node(hidden).set_grad(dot.rows[row].hidden_grad);
         return hidden;
     };
-    const InputList& list = input_lists_[dot.input_list];
-    NodeId sum = owner.operands[1];
-    double sum_data = dot.bias_data;
+    const std::size_t bias = map.bias_of(row);
+    const Op activation = map.activations[row];
+    auto leaf = leaves.begin();
+    retain(map.nodes[bias]);
+    NodeId sum = map.nodes[bias].id;
+    double sum_data = map.data[bias];
     for (std::size_t i = 0; i < terms; ++i) {
-        const NodeId input = list.inputs[i].id;
-        retain(input);
-        const NodeId product = hidden_node(Op::Mul, dot.products[i], dot.weights[i], input);
-        if (i + 1 < terms || dot.activation != Dot::no_activation) {
-            sum_data += dot.products[i];
+        const Input& input = dot.inputs[i];
+        const std::size_t weight = row * terms + i;
+        retain(map.nodes[weight]);
+        if (!input.is_number()) {
+            retain(input.live);
+        }
+        const double product_data = map.data[weight] * input.data.value;
+        const NodeId product = hidden_node(Op::Mul, product_data, map.nodes[weight].id,
+                                           input.is_number() ? *leaf++ : input.live.id);
+        if (i + 1 < terms || activation != AffineMap::no_activation) {
+            sum_data += product_data;
             sum = hidden_node(Op::Add, sum_data, sum, product);
         } else {
             owner.op = Op::Add;
             owner.operands = {sum, product};
         }
     }
-    if (dot.activation != Dot::no_activation) {
-        owner.op = dot.activation;
+    if (activation != AffineMap::no_activation) {
+        owner.op = activation;
         owner.operands = {sum, no_node};
     }
     owner.set(Flags::HasAnnex, true);
-    release_input_list(dot.input_list);
-    dots_.give_back(number);
+    leave_application(number, row);
+}
+
+std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t row) {
+    std::vector<NodeId> leaves;
+    const AffineMap& map = maps_[dot.map];
+    const double* const weights = map.data.data() + row * map.terms();
+    try {
+        for (std::size_t i = 0; i < dot.inputs.size(); ++i) {
+            if (dot.inputs[i].is_number()) {
+                leaves.reserve(dot.inputs.size());
+                leaves.push_back(leaf(dot.inputs[i].data));
+                if (dot.rows[row].swept) {
+                    const double grad = weights[i] * dot.rows[row].hidden_grad.value;
+                    node(leaves.back()).set_grad(Scalar::real(0.0 + grad));
+                }
+            }
+        }
+    } catch (...) {
+        for (const NodeId made : leaves) {
+            release(made);
+        }
+        throw;
+    }
+    return leaves;
 }
 
 std::string_view Arena::label(NodeId id) noexcept {
@@ -147,8 +119,8 @@ std::string_view Arena::label(NodeId id) noexcept {
     if (labelled.op != Op::Dot) {
         return mgx::label(labelled.op);
     }
-    const Op activation = dots_[static_cast<std::uint32_t>(labelled.operands[0])].activation;
-    return mgx::label(activation != Dot::no_activation ? activation : Op::Add);
+    const Op activation = maps_[application(labelled).map].activations[row_of(labelled)];
+    return mgx::label(activation != AffineMap::no_activation ? activation : Op::Add);
 }
 
 void Arena::annex_page_emptied(Page& page) noexcept {

@@ -25,7 +25,8 @@ enum class Flags : std::uint8_t {
     KeepsWrapper = 8,        // the wrapper must live as long as the node
     OperandsByWrapper = 16,  // the wrapper, not the node, keeps the operands alive
     HasAnnex = 32,           // its place in the log is also that of hidden nodes; see fusion.cpp
-    IsDead = 64              // reclaimed, but for its place, which the annex still needs
+    IsDead = 64,             // reclaimed, but for its place, which the annex still needs
+    IsWeight = 128           // of a watched map, which must know what happens; see affine.cpp
 };
 
 [[nodiscard]] constexpr Flags operator|(Flags one, Flags other) noexcept {

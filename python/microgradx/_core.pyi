@@ -125,6 +125,12 @@ class NeuronBase:
 
     def __call__(self, x: Iterable[Value | _Number]) -> Value: ...
 
+class LayerBase:
+    def __call__(self, x: Value | Iterable[Value | _Number]) -> Value | list[Value]: ...
+
+class MLPBase:
+    def __call__(self, x: Value | Iterable[Value | _Number]) -> Value | list[Value]: ...
+
 class Operation(NamedTuple):
     name: str
     label: str
@@ -134,8 +140,5 @@ class Operation(NamedTuple):
 
 OPS: tuple[Operation, ...]
 
-def layer_outputs(
-    neurons: Iterable[Callable[[list[Any]], Value]], x: Value | Iterable[Value | _Number], /
-) -> list[Value]: ...
 def arena_counters() -> dict[str, int]: ...
 def build_info() -> dict[str, Any]: ...

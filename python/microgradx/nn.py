@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from microgradx._core import NeuronBase, layer_outputs
+from microgradx._core import LayerBase, MLPBase, NeuronBase
 from microgradx.engine import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -98,8 +98,12 @@ class Neuron(Module, NeuronBase):
             setattr(self, name, value)
 
 
-class Layer(Module):
+class Layer(Module, LayerBase):
     """Neurons side by side, all with the same inputs.
+
+    ``layer(x)`` computes their outputs for an iterable of Values and numbers, or for a Value alone,
+    the one input of a layer with one. It returns a list with an output for each neuron, or the
+    output itself if there is but one neuron, and raises ValueError for a wrong number of inputs.
 
     Parameters
     ----------
@@ -118,27 +122,6 @@ class Layer(Module):
     def __init__(self, nin: int, nout: int, **kwargs: bool | Activation) -> None:
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
 
-    def __call__(self, x: Value | Iterable[Value | float]) -> Value | list[Value]:
-        """Compute the outputs of all neurons.
-
-        Parameters
-        ----------
-        x : Value or iterable of Value or number
-            The inputs; a Value alone is the one input of a layer with one.
-
-        Returns
-        -------
-        list of Value, or Value
-            One output for each neuron; the output itself, not a list, if there is but one neuron.
-
-        Raises
-        ------
-        ValueError
-            If the number of inputs is not that which the layer was made for.
-        """
-        out = layer_outputs(self.neurons, x)
-        return out[0] if len(out) == 1 else out
-
     def parameters(self) -> list[Value]:
         """List the parameters of each neuron in turn."""
         return [p for n in self.neurons for p in n.parameters()]
@@ -148,8 +131,10 @@ class Layer(Module):
         return f"Layer of [{', '.join(str(n) for n in self.neurons)}]"
 
 
-class MLP(Module):
+class MLP(Module, MLPBase):
     """A multi-layer perceptron: layers one after another, the last one without activation function.
+
+    ``mlp(x)`` passes `x` through all layers and returns what the last one does.
 
     Parameters
     ----------
@@ -172,29 +157,6 @@ class MLP(Module):
             Layer(sizes[i], sizes[i + 1], nonlin=i != last, activation=activation)
             for i in range(last + 1)
         ]
-
-    def __call__(self, x: Value | Iterable[Value | float]) -> Value | list[Value]:
-        """Compute the outputs of the last layer.
-
-        Parameters
-        ----------
-        x : Value or iterable of Value or number
-            The inputs of the first layer.
-
-        Returns
-        -------
-        list of Value, or Value
-            As the last :class:`Layer` returns them.
-
-        Raises
-        ------
-        ValueError
-            If the number of inputs is not that which the network was made for.
-        """
-        out: Value | Iterable[Value | float] = x
-        for layer in self.layers:
-            out = layer(out)
-        return out  # type: ignore[return-value]
 
     def parameters(self) -> list[Value]:
         """List the parameters of each layer in turn."""

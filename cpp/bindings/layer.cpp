@@ -1,0 +1,296 @@
+// The calls of layers and multi-layer perceptrons.
+//
+// `LayerBase` and `MLPBase` add nothing but the call to `microgradx.nn.Layer` and `MLP`: `neurons`
+// and `layers` are ordinary attributes of those. Where nothing in a layer is out of the ordinary
+// its outputs are rows of one affine map of the arena; otherwise its neurons are called one by one.
+// A perceptron hands the outputs of such a layer to the next without wrapping them.
+//
+// A layer's first neuron remembers the map of the layer's last call and the objects that the map
+// was made of. The map serves again if the neurons of now hold exactly these objects and the arena
+// says that nothing has happened to their nodes (affine.cpp). It refers to nothing while no
+// application lives, so nobody can tell that it is there; an object that is gone has raised the
+// arena's version, so another in its place is not mistaken for it.
+
+#include "bindings/layer.hpp"
+
+#include <array>
+#include <cstring>
+
+#include "bindings/neuron.hpp"
+#include "bindings/spare.hpp"
+#include "bindings/value_numbers.hpp"
+
+namespace mgx {
+
+struct KnownLayer {
+    std::uint32_t map;
+    std::vector<PyObject*> parameters;  // as the map's: weights, row after row, then biases
+    std::vector<Op> activations;
+};
+
+namespace {
+
+PyObject* neurons_name = nullptr;  // interned
+PyObject* layers_name = nullptr;
+
+// The parts of a neuron, if they are what a row of a map is made of.
+struct Row {
+    PyObject** weights;
+    PyObject* bias;
+    Op activation;
+
+    [[nodiscard]] static bool read(PyObject* object, std::size_t terms, Row& row) noexcept {
+        if (!has_native_call(object)) {
+            return false;
+        }
+        const NeuronObject* neuron = as_neuron(object);
+        if (neuron->w == nullptr || !PyList_CheckExact(neuron->w) || neuron->b == nullptr ||
+            static_cast<std::size_t>(PyList_GET_SIZE(neuron->w)) != terms) {
+            return false;
+        }
+        row = {PySequence_Fast_ITEMS(neuron->w), neuron->b, plain_activation(neuron)};
+        return row.activation != Op::Custom;
+    }
+};
+
+// Whether a new map of the neurons would be the same.
+[[nodiscard]] bool is_current(const KnownLayer& known, PyObject* neurons,
+                              std::size_t terms) noexcept {
+    const auto rows = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(neurons));
+    if (!arena.is_current(known.map) || known.activations.size() != rows ||
+        known.parameters.size() != rows * (terms + 1)) {
+        return false;
+    }
+    PyObject* const* weights = known.parameters.data();
+    PyObject* const* const biases = weights + rows * terms;
+    for (std::size_t i = 0; i < rows; ++i, weights += terms) {
+        Row row{};
+        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, static_cast<Py_ssize_t>(i)), terms, row) ||
+            row.activation != known.activations[i] || row.bias != biases[i] ||
+            std::memcmp(row.weights, weights, terms * sizeof(PyObject*)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// A map of the neurons and what it was made of; null if something is out of the ordinary.
+[[nodiscard]] KnownLayer* learn(PyObject* neurons, std::size_t terms) {
+    auto known = std::make_unique<KnownLayer>();
+    const Py_ssize_t rows = PySequence_Fast_GET_SIZE(neurons);
+    std::vector<PyObject*> biases;
+    for (Py_ssize_t i = 0; i < rows; ++i) {
+        Row row{};
+        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, i), terms, row)) {
+            return nullptr;
+        }
+        known->parameters.insert(known->parameters.end(), row.weights, row.weights + terms);
+        known->activations.push_back(row.activation);
+        biases.push_back(row.bias);
+    }
+    const std::size_t weights = known->parameters.size();
+    known->parameters.insert(known->parameters.end(), biases.begin(), biases.end());
+    std::vector<LiveNode> nodes;
+    for (PyObject* parameter : known->parameters) {
+        const LiveNode node =
+            plain_node(parameter, nodes.size() < weights ? not_a_weight : watched_input);
+        if (node.node == nullptr || node.node->op != Op::Leaf) {
+            return nullptr;
+        }
+        nodes.push_back(node);
+    }
+    known->map = arena.make_map(nodes, known->activations, true);
+    return known.release();
+}
+
+// The map of neurons with so many inputs, if nothing in them is out of the ordinary. Runs no Python
+// code.
+[[nodiscard]] const KnownLayer* current_map(PyObject* neurons, std::size_t terms) {
+    if (terms == 0 || PySequence_Fast_GET_SIZE(neurons) == 0 || !has_native_operators(value_type) ||
+        !has_native_call(PySequence_Fast_GET_ITEM(neurons, 0))) {
+        return nullptr;
+    }
+    KnownLayer*& known = as_neuron(PySequence_Fast_GET_ITEM(neurons, 0))->layer;
+    if (known == nullptr || !is_current(*known, neurons, terms)) {
+        forget_layer(std::exchange(known, nullptr));
+        known = learn(neurons, terms);
+    }
+    return known;
+}
+
+py::object as_fast_sequence(const py::object& iterable, const char* message) {
+    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable.ptr(), message));
+    return sequence ? sequence : throw py::error_already_set();
+}
+
+py::object attribute(PyObject* object, PyObject* name) {
+    auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
+    return value ? value : throw py::error_already_set();
+}
+
+// What a layer or a perceptron is called with, and what the layers make of it on the way: an object
+// of Python's, or else nodes, the outputs of a layer, of which it owns a count each.
+class Signal {
+public:
+    explicit Signal(PyObject* x) : object_(py::reinterpret_borrow<py::object>(x)) {}
+    Signal(const Signal&) = delete;
+    Signal& operator=(const Signal&) = delete;
+    ~Signal() {
+        for (const NodeId node : *nodes_) {
+            arena.release(node);
+        }
+    }
+
+    // Replace it by the outputs of the layer.
+    void pass(PyObject* layer) {
+        const auto neurons = as_fast_sequence(attribute(layer, neurons_name),
+                                              "the neurons of a layer must be iterable");
+        if (!(object_ ? pass_object(neurons) : pass_nodes(neurons))) {
+            pass_one_by_one(py::tuple(neurons));
+        }
+    }
+
+    // Replace it by what the callable returns for it.
+    void pass_as_object(const py::object& callable) { object_ = callable(object()); }
+
+    [[nodiscard]] const py::object& object() {
+        if (!object_) {
+            py::list list(nodes_->size());
+            while (!nodes_->empty()) {
+                const NodeId node = nodes_->back();
+                nodes_->pop_back();
+                PyObject* wrapper = wrap(node);
+                if (wrapper == nullptr) {
+                    throw py::error_already_set();
+                }
+                PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(nodes_->size()), wrapper);
+            }
+            object_ = unless_single(list);
+        }
+        return object_;
+    }
+
+private:
+    [[nodiscard]] static py::object unless_single(const py::list& outputs) {
+        return outputs.size() == 1 ? py::object(outputs[0]) : py::object(outputs);
+    }
+
+    [[nodiscard]] py::object inputs() const {
+        return is_value(object_.ptr()) ? py::make_tuple(object_) : object_;
+    }
+
+    // The next three tell whether they have done it; if not, the signal is what it was.
+    [[nodiscard]] bool pass_object(const py::object& neurons) {
+        object_ = inputs();
+        Inputs inputs(object_.ptr());
+        SpareVector<Input> collected;
+        const bool plain = inputs.collect(*collected);  // may run code that changes the neurons
+        const KnownLayer* known = plain ? current_map(neurons.ptr(), collected->size()) : nullptr;
+        if (known == nullptr) {
+            object_ = py::reinterpret_borrow<py::object>(inputs.items());
+            return false;
+        }
+        arena.apply(known->map, *collected, *nodes_);
+        object_ = py::object();
+        return true;
+    }
+
+    [[nodiscard]] bool pass_nodes(const py::object& neurons) {
+        const KnownLayer* known = current_map(neurons.ptr(), nodes_->size());
+        if (known == nullptr) {
+            return false;
+        }
+        SpareVector<Input> collected;
+        for (const NodeId id : *nodes_) {
+            Node& node = arena.node(id);
+            collected->push_back({{&node, id}, node.data()});
+        }
+        SpareVector<NodeId> outputs;
+        arena.apply_taking(known->map, *collected, *outputs);
+        std::swap(*nodes_, *outputs);
+        return true;
+    }
+
+    void pass_one_by_one(const py::tuple& neurons) {
+        static_cast<void>(object());
+        const py::list items(inputs());
+        Inputs inputs(items.ptr());
+        py::list outputs(neurons.size());
+        Py_ssize_t position = 0;
+        for (const py::handle neuron : neurons) {
+            auto output =
+                has_native_call(neuron.ptr()) ? neuron_output(neuron.ptr(), inputs) : neuron(items);
+            PyList_SET_ITEM(outputs.ptr(), position++, output.release().ptr());
+        }
+        object_ = unless_single(outputs);
+    }
+
+    py::object object_;
+    SpareVector<NodeId> nodes_;
+};
+
+// The argument of a call, or null with an error set.
+[[nodiscard]] PyObject* only_argument(PyObject* arguments, PyObject* keywords) noexcept {
+    static std::array<char*, 2> names = {const_cast<char*>("x"), nullptr};
+    PyObject* x = nullptr;
+    return PyArg_ParseTupleAndKeywords(arguments, keywords, "O:__call__", names.data(), &x) != 0
+               ? x
+               : nullptr;
+}
+
+PyObject* call_layer(PyObject* layer, PyObject* arguments, PyObject* keywords) noexcept {
+    PyObject* x = only_argument(arguments, keywords);
+    return x == nullptr ? nullptr : guarded<PyObject*>(nullptr, [&] {
+        Signal signal(x);
+        signal.pass(layer);
+        return Py_NewRef(signal.object().ptr());
+    });
+}
+
+PyObject* call_mlp(PyObject* mlp, PyObject* arguments, PyObject* keywords) noexcept {
+    PyObject* x = only_argument(arguments, keywords);
+    return x == nullptr ? nullptr : guarded<PyObject*>(nullptr, [&] {
+        Signal signal(x);
+        for (const py::handle layer : attribute(mlp, layers_name)) {
+            if (Py_TYPE(layer.ptr())->tp_call == call_layer) {
+                signal.pass(layer.ptr());
+            } else {
+                signal.pass_as_object(py::reinterpret_borrow<py::object>(layer));
+            }
+        }
+        return Py_NewRef(signal.object().ptr());
+    });
+}
+
+py::object create_type(const char* name, const char* documentation, ternaryfunc call) {
+    std::array slots = {PyType_Slot{Py_tp_doc, const_cast<char*>(documentation)},
+                        PyType_Slot{Py_tp_call, reinterpret_cast<void*>(call)},
+                        PyType_Slot{0, nullptr}};
+    PyType_Spec specification = {name, sizeof(PyObject), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots.data()};
+    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&specification));
+    return type ? type : throw py::error_already_set();
+}
+
+}  // namespace
+
+void forget_layer(KnownLayer* layer) noexcept {
+    if (layer != nullptr) {
+        arena.release_map(layer->map);
+        delete layer;
+    }
+}
+
+py::object create_layer_type() {
+    neurons_name = PyUnicode_InternFromString("neurons");
+    return create_type("microgradx._core.LayerBase",
+                       "The call of a layer, which has the attribute ``neurons``.", call_layer);
+}
+
+py::object create_mlp_type() {
+    layers_name = PyUnicode_InternFromString("layers");
+    return create_type("microgradx._core.MLPBase",
+                       "The call of a perceptron, which has the attribute ``layers``.", call_mlp);
+}
+
+}  // namespace mgx

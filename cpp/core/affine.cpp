@@ -1,0 +1,111 @@
+// The forward pass of layers.
+//
+// The neurons of a layer compute `activation(bias + w0*x0 + w1*x1 + ...)` of the same inputs: one
+// affine map with a row a neuron, whose results are as many nodes, Dots, that share all but their
+// data and gradients. What stands behind a Dot and how it becomes visible is told in fusion.cpp.
+//
+// A map is read from the parameters' nodes once and never changes. It may be applied again while
+// the watched weights' version is still the map's: a node that is a weight of a watched map has the
+// flag IsWeight, and whatever happens to such a node that could matter to a map (its number, its
+// wrapper, its callback) raises the version. So a training step reads each parameter once.
+//
+// A sum is added up in the order in which micrograd adds it; what runs side by side in the lanes of
+// the processor are the rows.
+
+#include "core/arena.hpp"
+
+namespace mgx {
+
+namespace {
+
+// sums += weights * inputs, one input after another.
+void add_products(const std::vector<double>& by_input, std::span<const Input> inputs,
+                  std::span<double> sums) noexcept {
+    const double* weight = by_input.data();
+    for (const Input& input : inputs) {
+        const double x = input.data.value;
+        for (double& sum : sums) {
+            sum += *weight++ * x;
+        }
+    }
+}
+
+}  // namespace
+
+std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const Op> activations,
+                              bool watched) {
+    const std::uint32_t number = maps_.take();
+    AffineMap& map = maps_[number];
+    try {
+        map.nodes.assign(nodes.begin(), nodes.end());
+        map.activations.assign(activations.begin(), activations.end());
+        map.data.resize(nodes.size());
+        map.by_input.resize(nodes.size() - map.rows());
+    } catch (...) {
+        maps_.give_back(number);
+        throw;
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        map.data[i] = nodes[i].node->data_value;
+        if (watched) {
+            nodes[i].node->set(Flags::IsWeight, true);
+        }
+    }
+    const std::size_t rows = map.rows();
+    const std::size_t terms = map.terms();
+    for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t i = 0; i < terms; ++i) {
+            map.by_input[i * rows + row] = map.data[row * terms + i];
+        }
+    }
+    map.version = watched ? weights_version_ : 0;
+    map.has_maker = true;
+    return number;
+}
+
+void Arena::release_map(std::uint32_t number) noexcept {
+    maps_[number].has_maker = false;
+    if (maps_[number].applications == 0) {
+        maps_.give_back(number);
+    }
+}
+
+void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs,
+                         std::vector<NodeId>& results) {
+    const std::uint32_t number = applications_.take();
+    AffineMap& map = maps_[map_number];
+    Application& application = applications_[number];
+    const std::size_t rows = map.rows();
+    std::size_t made = 0;
+    results.clear();
+    try {
+        results.reserve(rows);
+        application.inputs.assign(inputs.begin(), inputs.end());
+        application.rows.resize(rows);
+        sums_.assign(map.data.end() - static_cast<std::ptrdiff_t>(rows), map.data.end());
+        add_products(map.by_input, inputs, sums_);
+        for (; made < rows; ++made) {
+            const NodeId dot =
+                interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sums_[made])),
+                         {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
+            application.rows[made] = {dot, sums_[made], false, Scalar::integer(0.0)};
+            results.push_back(dot);
+        }
+    } catch (...) {
+        for (const NodeId dot : results) {
+            vacate(page(dot), Page::bit_of(dot));
+        }
+        applications_.give_back(number);
+        throw;
+    }
+    application.map = map_number;
+    application.dots = static_cast<std::uint32_t>(rows);
+    application.has_numbers = std::ranges::any_of(inputs, &Input::is_number);
+    if (++map.applications == 1) {
+        for (const LiveNode& parameter : map.nodes) {
+            retain(parameter);
+        }
+    }
+}
+
+}  // namespace mgx

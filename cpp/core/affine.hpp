@@ -1,0 +1,76 @@
+#pragma once
+
+// What fused nodes, `activation(bias + w0*x0 + w1*x1 + ...)`, have in common: the neurons of a
+// layer are the rows of one affine map, applied to the layer's inputs. See affine.cpp.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/node.hpp"
+
+namespace mgx {
+
+// A node that is alive, under both of its names: where it lies does not change.
+struct LiveNode {
+    Node* node;
+    NodeId id;
+};
+
+// Weights, biases and activation functions, with their numbers as they were when the map was made.
+struct AffineMap {
+    static constexpr Op no_activation = Op::Leaf;
+
+    std::vector<LiveNode> nodes;     // the weights, row after row, then the biases
+    std::vector<double> data;        // of the nodes
+    std::vector<double> by_input;    // of the weights alone, input after input
+    std::vector<Op> activations;     // unary operations or no_activation, one a row
+    std::uint64_t version = 0;       // of the watched weights; 0, as never, if these are not
+    std::uint32_t applications = 0;  // while there are any, they hold one count of each node
+    bool has_maker = false;          // and whoever has made the map may apply it once more
+
+    // What the backward sweep that is running knows of the map.
+    bool is_open = false;          // the rest is valid
+    bool is_plain = false;         // all nodes are leaves without callbacks
+    bool is_unchanged = false;     // all data are what they were
+    std::vector<double> current;   // data as they are now
+    std::vector<double> grads;     // which the nodes are still to get
+    std::vector<char> has_passed;  // whether a row's nodes are to get any
+
+    [[nodiscard]] std::size_t rows() const noexcept { return activations.size(); }
+    [[nodiscard]] std::size_t terms() const noexcept { return nodes.size() / rows() - 1; }
+    [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept {
+        return rows() * terms() + row;
+    }
+    [[nodiscard]] bool is_large() const noexcept { return nodes.capacity() > 64; }
+};
+
+// An input of a map: a node, or a number, for which each product would have a leaf of its own.
+struct Input {
+    LiveNode live;  // null for a number
+    Scalar data;    // at the time of the forward pass
+
+    [[nodiscard]] bool is_number() const noexcept { return live.node == nullptr; }
+};
+
+// A map applied to inputs; its results are Dots. It holds one count of each input.
+struct Application {
+    struct Row {
+        NodeId dot;          // no_node once it is dead or expanded
+        double sum;          // to which the activation function is applied
+        bool swept;          // whether a backward sweep has passed here
+        Scalar hidden_grad;  // which the hidden nodes have all got from it
+    };
+
+    std::uint32_t map = 0;
+    std::uint32_t dots = 0;  // that there are still
+    bool has_numbers = false;
+    std::vector<Input> inputs;
+    std::vector<Row> rows;
+
+    [[nodiscard]] bool is_large() const noexcept {
+        return inputs.capacity() > 64 || rows.capacity() > 64;
+    }
+};
+
+}  // namespace mgx
