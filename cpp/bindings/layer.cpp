@@ -48,8 +48,8 @@ struct Row {
             static_cast<std::size_t>(PyList_GET_SIZE(neuron->w)) != terms) {
             return false;
         }
-        row = {PySequence_Fast_ITEMS(neuron->w), neuron->b, plain_activation(neuron)};
-        return row.activation != Op::Custom;
+        row = {PySequence_Fast_ITEMS(neuron->w), neuron->b, named_activation(neuron)};
+        return true;
     }
 };
 
@@ -61,6 +61,7 @@ struct Row {
         known.parameters.size() != rows * (terms + 1)) {
         return false;
     }
+    Op native = AffineMap::no_activation;
     PyObject* const* weights = known.parameters.data();
     PyObject* const* const biases = weights + rows * terms;
     for (std::size_t i = 0; i < rows; ++i, weights += terms) {
@@ -70,6 +71,10 @@ struct Row {
             std::memcmp(row.weights, weights, terms * sizeof(PyObject*)) != 0) {
             return false;
         }
+        if (row.activation != native && !is_native(row.activation)) {
+            return false;
+        }
+        native = row.activation;
     }
     return true;
 }
@@ -81,7 +86,8 @@ struct Row {
     std::vector<PyObject*> biases;
     for (Py_ssize_t i = 0; i < rows; ++i) {
         Row row{};
-        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, i), terms, row)) {
+        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, i), terms, row) ||
+            !is_native(row.activation)) {
             return nullptr;
         }
         known->parameters.insert(known->parameters.end(), row.weights, row.weights + terms);

@@ -12,6 +12,7 @@
 
 #include <structmember.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -60,10 +61,10 @@ py::object activated(const py::object& sum, const py::object& activation) {
 NodeId plain_output(PyObject* neuron, Inputs& inputs) {
     SpareVector<Input> collected;
     const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
-    const Op activation = plain_activation(as_neuron(neuron));
-    return plain && activation != Op::Custom ? fused_weighted_sum(as_neuron(neuron)->w, *collected,
-                                                                  as_neuron(neuron)->b, activation)
-                                             : no_node;
+    const Op activation = named_activation(as_neuron(neuron));
+    return plain && is_native(activation) ? fused_weighted_sum(as_neuron(neuron)->w, *collected,
+                                                               as_neuron(neuron)->b, activation)
+                                          : no_node;
 }
 
 py::object attribute(PyObject* neuron, PyObject* NeuronObject::* member, const char* name) {
@@ -126,7 +127,7 @@ void dealloc(PyObject* object) noexcept {
 
 bool has_native_call(PyObject* object) noexcept { return Py_TYPE(object)->tp_call == call; }
 
-Op plain_activation(const NeuronObject* neuron) noexcept {
+Op named_activation(const NeuronObject* neuron) noexcept {
     if (neuron->activation == nullptr ||
         (neuron->nonlin != Py_True && neuron->nonlin != Py_False)) {
         return Op::Custom;
@@ -136,11 +137,18 @@ Op plain_activation(const NeuronObject* neuron) noexcept {
     }
     for (const NativeActivation& native : native_activations) {
         if (native.name == neuron->activation) {
-            PyObject* method = PyDict_GetItemWithError(value_type->tp_dict, native.name);
-            return method == native.method ? native.op : Op::Custom;
+            return native.op;
         }
     }
     return Op::Custom;
+}
+
+bool is_native(Op activation) noexcept {
+    return activation == AffineMap::no_activation ||
+           std::ranges::any_of(native_activations, [activation](const NativeActivation& native) {
+               return native.op == activation &&
+                      PyDict_GetItemWithError(value_type->tp_dict, native.name) == native.method;
+           });
 }
 
 py::object neuron_output(PyObject* neuron, Inputs& inputs) {

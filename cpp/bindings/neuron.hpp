@@ -27,9 +27,11 @@ struct NeuronObject {
     return reinterpret_cast<NeuronObject*>(object);
 }
 
-// The operation that the neuron applies to its sum, or AffineMap::no_activation; Op::Custom if it
-// is something else. Runs no Python code.
-[[nodiscard]] Op plain_activation(const NeuronObject* neuron) noexcept;
+// The operation that the neuron's activation function names, or AffineMap::no_activation;
+// Op::Custom if it names none. Whether the method of that name is still the operation is another
+// question.
+[[nodiscard]] Op named_activation(const NeuronObject* neuron) noexcept;
+[[nodiscard]] bool is_native(Op activation) noexcept;
 
 // The output of a neuron whose call is the engine's own. Throws error_already_set.
 [[nodiscard]] py::object neuron_output(PyObject* neuron, Inputs& inputs);

@@ -91,6 +91,14 @@ inline void propagate(const Node& node, Reach reach) {
     }
 }
 
+// sums += factor * numbers; the two do not overlap.
+void add_scaled(double* __restrict sums, const double* __restrict numbers, double factor,
+                std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        sums[i] += numbers[i] * factor;
+    }
+}
+
 }  // namespace
 
 class Sweep {
@@ -294,12 +302,8 @@ private:
             pass_to(mark(map.nodes[bias]), Scalar::integer(1.0), grad);
             return;
         }
-        const double* const weights = map.current.data() + first;
-        double* const weight_grads = map.grads.data() + first;
-        for (std::size_t i = 0; i < terms; ++i) {
-            weight_grads[i] += inputs_[i] * grad.value;
-            input_grads_[i] += weights[i] * grad.value;
-        }
+        add_scaled(map.grads.data() + first, inputs_.data(), grad.value, terms);
+        add_scaled(input_grads_.data(), map.current.data() + first, grad.value, terms);
         map.grads[bias] += grad.value;
         map.has_passed[index] = 1;
     }

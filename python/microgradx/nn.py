@@ -29,6 +29,13 @@ class Module:
         return []
 
 
+def _parameters_of(modules: Iterable[Module]) -> list[Value]:
+    parameters: list[Value] = []
+    for module in modules:
+        parameters += module.parameters()  # one by one would take a step's time
+    return parameters
+
+
 class Neuron(Module, NeuronBase):
     """A weighted sum of its inputs plus a bias, and an activation function of that.
 
@@ -124,7 +131,7 @@ class Layer(Module, LayerBase):
 
     def parameters(self) -> list[Value]:
         """List the parameters of each neuron in turn."""
-        return [p for n in self.neurons for p in n.parameters()]
+        return _parameters_of(self.neurons)
 
     def __repr__(self) -> str:
         """List the neurons."""
@@ -160,7 +167,7 @@ class MLP(Module, MLPBase):
 
     def parameters(self) -> list[Value]:
         """List the parameters of each layer in turn."""
-        return [p for layer in self.layers for p in layer.parameters()]
+        return _parameters_of(self.layers)
 
     def __repr__(self) -> str:
         """List the layers."""
