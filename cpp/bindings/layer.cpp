@@ -13,8 +13,10 @@
 
 #include "bindings/layer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 
 #include "bindings/neuron.hpp"
 #include "bindings/spare.hpp"
@@ -24,8 +26,9 @@ namespace mgx {
 
 struct KnownLayer {
     std::uint32_t map;
-    std::vector<PyObject*> parameters;  // as the map's: weights, row after row, then biases
-    std::vector<Op> activations;
+    std::vector<NeuronAttributes> neurons;
+    std::vector<PyObject*> weights;  // neuron after neuron
+    std::vector<Op> activations;     // each once
 };
 
 namespace {
@@ -33,80 +36,71 @@ namespace {
 PyObject* neurons_name = nullptr;  // interned
 PyObject* layers_name = nullptr;
 
-// The parts of a neuron, if they are what a row of a map is made of.
-struct Row {
-    PyObject** weights;
-    PyObject* bias;
-    Op activation;
-
-    [[nodiscard]] static bool read(PyObject* object, std::size_t terms, Row& row) noexcept {
-        if (!has_native_call(object)) {
-            return false;
-        }
-        const NeuronObject* neuron = as_neuron(object);
-        if (neuron->w == nullptr || !PyList_CheckExact(neuron->w) || neuron->b == nullptr ||
-            static_cast<std::size_t>(PyList_GET_SIZE(neuron->w)) != terms) {
-            return false;
-        }
-        row = {PySequence_Fast_ITEMS(neuron->w), neuron->b, named_activation(neuron)};
-        return true;
-    }
-};
+[[nodiscard]] bool is_list_of(PyObject* object, std::size_t size) noexcept {
+    return object != nullptr && PyList_CheckExact(object) &&
+           static_cast<std::size_t>(PyList_GET_SIZE(object)) == size;
+}
 
 // Whether a new map of the neurons would be the same.
 [[nodiscard]] bool is_current(const KnownLayer& known, PyObject* neurons,
                               std::size_t terms) noexcept {
     const auto rows = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(neurons));
-    if (!arena.is_current(known.map) || known.activations.size() != rows ||
-        known.parameters.size() != rows * (terms + 1)) {
+    if (!arena.is_current(known.map) || known.neurons.size() != rows ||
+        known.weights.size() != rows * terms ||
+        !std::ranges::all_of(known.activations, is_native)) {
         return false;
     }
-    Op native = AffineMap::no_activation;
-    PyObject* const* weights = known.parameters.data();
-    PyObject* const* const biases = weights + rows * terms;
+    PyObject* const* weights = known.weights.data();
     for (std::size_t i = 0; i < rows; ++i, weights += terms) {
-        Row row{};
-        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, static_cast<Py_ssize_t>(i)), terms, row) ||
-            row.activation != known.activations[i] || row.bias != biases[i] ||
-            std::memcmp(row.weights, weights, terms * sizeof(PyObject*)) != 0) {
+        PyObject* const neuron = PySequence_Fast_GET_ITEM(neurons, static_cast<Py_ssize_t>(i));
+        if (!has_native_call(neuron)) {
             return false;
         }
-        if (row.activation != native && !is_native(row.activation)) {
+        const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
+        if (attributes != known.neurons[i] || !is_list_of(attributes.w, terms) ||
+            std::memcmp(PySequence_Fast_ITEMS(attributes.w), weights, terms * sizeof(PyObject*)) !=
+                0) {
             return false;
         }
-        native = row.activation;
     }
     return true;
 }
 
 // A map of the neurons and what it was made of; null if something is out of the ordinary.
-[[nodiscard]] KnownLayer* learn(PyObject* neurons, std::size_t terms) {
+[[nodiscard]] std::unique_ptr<KnownLayer> learn(PyObject* neurons, std::size_t terms) {
     auto known = std::make_unique<KnownLayer>();
-    const Py_ssize_t rows = PySequence_Fast_GET_SIZE(neurons);
-    std::vector<PyObject*> biases;
-    for (Py_ssize_t i = 0; i < rows; ++i) {
-        Row row{};
-        if (!Row::read(PySequence_Fast_GET_ITEM(neurons, i), terms, row) ||
-            !is_native(row.activation)) {
-            return nullptr;
-        }
-        known->parameters.insert(known->parameters.end(), row.weights, row.weights + terms);
-        known->activations.push_back(row.activation);
-        biases.push_back(row.bias);
-    }
-    const std::size_t weights = known->parameters.size();
-    known->parameters.insert(known->parameters.end(), biases.begin(), biases.end());
     std::vector<LiveNode> nodes;
-    for (PyObject* parameter : known->parameters) {
-        const LiveNode node =
-            plain_node(parameter, nodes.size() < weights ? not_a_weight : watched_input);
-        if (node.node == nullptr || node.node->op != Op::Leaf) {
+    std::vector<LiveNode> biases;
+    std::vector<Op> activations;
+    const auto add = [](std::vector<LiveNode>& list, PyObject* parameter, Flags forbidden) {
+        list.push_back(plain_node(parameter, forbidden));
+        return list.back().node != nullptr && list.back().node->op == Op::Leaf;
+    };
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(neurons); ++i) {
+        PyObject* const neuron = PySequence_Fast_GET_ITEM(neurons, i);
+        if (!has_native_call(neuron)) {
             return nullptr;
         }
-        nodes.push_back(node);
+        const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
+        activations.push_back(named_activation(attributes));
+        if (!is_native(activations.back()) || !is_list_of(attributes.w, terms) ||
+            attributes.b == nullptr || !add(biases, attributes.b, watched_input)) {
+            return nullptr;
+        }
+        for (std::size_t term = 0; term < terms; ++term) {
+            PyObject* const weight = PyList_GET_ITEM(attributes.w, static_cast<Py_ssize_t>(term));
+            if (!add(nodes, weight, not_a_weight)) {
+                return nullptr;
+            }
+            known->weights.push_back(weight);
+        }
+        known->neurons.push_back(attributes);
     }
-    known->map = arena.make_map(nodes, known->activations, true);
-    return known.release();
+    nodes.insert(nodes.end(), biases.begin(), biases.end());
+    known->map = arena.make_map(nodes, activations, true);
+    std::ranges::sort(activations);
+    known->activations.assign(activations.begin(), std::ranges::unique(activations).begin());
+    return known;
 }
 
 // The map of neurons with so many inputs, if nothing in them is out of the ordinary. Runs no Python
@@ -119,7 +113,7 @@ struct Row {
     KnownLayer*& known = as_neuron(PySequence_Fast_GET_ITEM(neurons, 0))->layer;
     if (known == nullptr || !is_current(*known, neurons, terms)) {
         forget_layer(std::exchange(known, nullptr));
-        known = learn(neurons, terms);
+        known = learn(neurons, terms).release();
     }
     return known;
 }
@@ -234,15 +228,6 @@ private:
     py::object object_;
     SpareVector<NodeId> nodes_;
 };
-
-// The argument of a call, or null with an error set.
-[[nodiscard]] PyObject* only_argument(PyObject* arguments, PyObject* keywords) noexcept {
-    static std::array<char*, 2> names = {const_cast<char*>("x"), nullptr};
-    PyObject* x = nullptr;
-    return PyArg_ParseTupleAndKeywords(arguments, keywords, "O:__call__", names.data(), &x) != 0
-               ? x
-               : nullptr;
-}
 
 PyObject* call_layer(PyObject* layer, PyObject* arguments, PyObject* keywords) noexcept {
     PyObject* x = only_argument(arguments, keywords);

@@ -61,14 +61,15 @@ py::object activated(const py::object& sum, const py::object& activation) {
 NodeId plain_output(PyObject* neuron, Inputs& inputs) {
     SpareVector<Input> collected;
     const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
-    const Op activation = named_activation(as_neuron(neuron));
-    return plain && is_native(activation) ? fused_weighted_sum(as_neuron(neuron)->w, *collected,
-                                                               as_neuron(neuron)->b, activation)
-                                          : no_node;
+    const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
+    const Op activation = named_activation(attributes);
+    return plain && is_native(activation)
+               ? fused_weighted_sum(attributes.w, *collected, attributes.b, activation)
+               : no_node;
 }
 
-py::object attribute(PyObject* neuron, PyObject* NeuronObject::* member, const char* name) {
-    PyObject* value = as_neuron(neuron)->*member;
+py::object attribute(PyObject* neuron, PyObject* NeuronAttributes::* member, const char* name) {
+    PyObject* value = as_neuron(neuron)->attributes.*member;
     if (value == nullptr) {
         PyErr_Format(PyExc_AttributeError,
                      "this %.200s has no %s: its __init__ must call super().__init__(nin)",
@@ -83,34 +84,22 @@ py::object owned(NodeId node) {
     return object ? object : throw py::error_already_set();
 }
 
-PyObject* call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept {
-    static std::array<char*, 2> names = {const_cast<char*>("x"), nullptr};
-    PyObject* x = nullptr;
-    if (PyArg_ParseTupleAndKeywords(arguments, keywords, "O:__call__", names.data(), &x) == 0) {
-        return nullptr;
-    }
-    return guarded<PyObject*>(nullptr, [&] {
-        Inputs inputs(x);
-        return neuron_output(neuron, inputs).release().ptr();
-    });
-}
-
 int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
-    const NeuronObject* neuron = as_neuron(object);
+    const NeuronAttributes& attributes = as_neuron(object)->attributes;
     Py_VISIT(Py_TYPE(object));
-    Py_VISIT(neuron->w);
-    Py_VISIT(neuron->b);
-    Py_VISIT(neuron->nonlin);
-    Py_VISIT(neuron->activation);
+    Py_VISIT(attributes.w);
+    Py_VISIT(attributes.b);
+    Py_VISIT(attributes.nonlin);
+    Py_VISIT(attributes.activation);
     return 0;
 }
 
 int clear(PyObject* object) noexcept {
-    NeuronObject* neuron = as_neuron(object);
-    Py_CLEAR(neuron->w);
-    Py_CLEAR(neuron->b);
-    Py_CLEAR(neuron->nonlin);
-    Py_CLEAR(neuron->activation);
+    NeuronAttributes& attributes = as_neuron(object)->attributes;
+    Py_CLEAR(attributes.w);
+    Py_CLEAR(attributes.b);
+    Py_CLEAR(attributes.nonlin);
+    Py_CLEAR(attributes.activation);
     return 0;
 }
 
@@ -125,18 +114,34 @@ void dealloc(PyObject* object) noexcept {
 
 }  // namespace
 
-bool has_native_call(PyObject* object) noexcept { return Py_TYPE(object)->tp_call == call; }
+PyObject* only_argument(PyObject* arguments, PyObject* keywords) noexcept {
+    if (keywords == nullptr && PyTuple_GET_SIZE(arguments) == 1) {
+        return PyTuple_GET_ITEM(arguments, 0);
+    }
+    static std::array<char*, 2> names = {const_cast<char*>("x"), nullptr};
+    PyObject* x = nullptr;
+    return PyArg_ParseTupleAndKeywords(arguments, keywords, "O:__call__", names.data(), &x) != 0
+               ? x
+               : nullptr;
+}
 
-Op named_activation(const NeuronObject* neuron) noexcept {
-    if (neuron->activation == nullptr ||
-        (neuron->nonlin != Py_True && neuron->nonlin != Py_False)) {
+PyObject* neuron_call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept {
+    PyObject* x = only_argument(arguments, keywords);
+    return x == nullptr ? nullptr : guarded<PyObject*>(nullptr, [&] {
+        Inputs inputs(x);
+        return neuron_output(neuron, inputs).release().ptr();
+    });
+}
+
+Op named_activation(const NeuronAttributes& neuron) noexcept {
+    if (neuron.activation == nullptr || (neuron.nonlin != Py_True && neuron.nonlin != Py_False)) {
         return Op::Custom;
     }
-    if (neuron->nonlin == Py_False || neuron->activation == linear) {
+    if (neuron.nonlin == Py_False || neuron.activation == linear) {
         return AffineMap::no_activation;
     }
     for (const NativeActivation& native : native_activations) {
-        if (native.name == neuron->activation) {
+        if (native.name == neuron.activation) {
             return native.op;
         }
     }
@@ -155,10 +160,10 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
     if (const NodeId plain = plain_output(neuron, inputs); plain != no_node) {
         return owned(plain);
     }
-    const auto w = attribute(neuron, &NeuronObject::w, "w");
-    const auto b = attribute(neuron, &NeuronObject::b, "b");
-    const auto nonlin = attribute(neuron, &NeuronObject::nonlin, "nonlin");
-    const auto activation = attribute(neuron, &NeuronObject::activation, "activation");
+    const auto w = attribute(neuron, &NeuronAttributes::w, "w");
+    const auto b = attribute(neuron, &NeuronAttributes::b, "b");
+    const auto nonlin = attribute(neuron, &NeuronAttributes::nonlin, "nonlin");
+    const auto activation = attribute(neuron, &NeuronAttributes::activation, "activation");
     const int is_nonlinear = PyObject_IsTrue(nonlin.ptr());
     if (is_nonlinear < 0) {
         throw py::error_already_set();
@@ -174,11 +179,11 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
 
 py::object create_neuron_type() {
     static std::array members = {
-        PyMemberDef{"w", T_OBJECT_EX, offsetof(NeuronObject, w), 0, "The weights."},
-        PyMemberDef{"b", T_OBJECT_EX, offsetof(NeuronObject, b), 0, "The bias."},
-        PyMemberDef{"nonlin", T_OBJECT_EX, offsetof(NeuronObject, nonlin), 0,
+        PyMemberDef{"w", T_OBJECT_EX, offsetof(NeuronObject, attributes.w), 0, "The weights."},
+        PyMemberDef{"b", T_OBJECT_EX, offsetof(NeuronObject, attributes.b), 0, "The bias."},
+        PyMemberDef{"nonlin", T_OBJECT_EX, offsetof(NeuronObject, attributes.nonlin), 0,
                     "Whether the activation function is applied at all."},
-        PyMemberDef{"activation", T_OBJECT_EX, offsetof(NeuronObject, activation), 0,
+        PyMemberDef{"activation", T_OBJECT_EX, offsetof(NeuronObject, attributes.activation), 0,
                     "The activation function: the name of a method of Value, 'linear', or a "
                     "callable."},
         PyMemberDef{nullptr, 0, 0, 0, nullptr}};
@@ -186,7 +191,7 @@ py::object create_neuron_type() {
         PyType_Slot{Py_tp_doc,
                     const_cast<char*>("What the core needs of a neuron: its attributes and how to "
                                       "compute its output.")},
-        PyType_Slot{Py_tp_call, reinterpret_cast<void*>(call)},
+        PyType_Slot{Py_tp_call, reinterpret_cast<void*>(neuron_call)},
         PyType_Slot{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
         PyType_Slot{Py_tp_traverse, reinterpret_cast<void*>(traverse)},
         PyType_Slot{Py_tp_clear, reinterpret_cast<void*>(clear)},

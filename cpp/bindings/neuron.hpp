@@ -9,20 +9,35 @@ namespace mgx {
 
 struct KnownLayer;
 
-struct NeuronObject {
-    PyObject_HEAD
+// Null until they are assigned.
+struct NeuronAttributes {
     PyObject* w;
     PyObject* b;
     PyObject* nonlin;
     PyObject* activation;
+
+    [[nodiscard]] bool operator==(const NeuronAttributes&) const noexcept = default;
+};
+
+struct NeuronObject {
+    PyObject_HEAD
+    NeuronAttributes attributes;
     KnownLayer* layer;  // what is known of the layer that begins with this neuron; see layer.cpp
 };
 
 // The base class of `microgradx.nn.Neuron`. Throws error_already_set.
 [[nodiscard]] py::object create_neuron_type();
 
+// The `x` of a call of a neuron, a layer or a perceptron; null, with an error set, if there is
+// none.
+[[nodiscard]] PyObject* only_argument(PyObject* arguments, PyObject* keywords) noexcept;
+
+PyObject* neuron_call(PyObject* neuron, PyObject* arguments, PyObject* keywords) noexcept;
+
 // Whether the object is a neuron whose call is the engine's own.
-[[nodiscard]] bool has_native_call(PyObject* object) noexcept;
+[[nodiscard]] inline bool has_native_call(PyObject* object) noexcept {
+    return Py_TYPE(object)->tp_call == neuron_call;
+}
 [[nodiscard]] inline NeuronObject* as_neuron(PyObject* object) noexcept {
     return reinterpret_cast<NeuronObject*>(object);
 }
@@ -30,7 +45,7 @@ struct NeuronObject {
 // The operation that the neuron's activation function names, or AffineMap::no_activation;
 // Op::Custom if it names none. Whether the method of that name is still the operation is another
 // question.
-[[nodiscard]] Op named_activation(const NeuronObject* neuron) noexcept;
+[[nodiscard]] Op named_activation(const NeuronAttributes& neuron) noexcept;
 [[nodiscard]] bool is_native(Op activation) noexcept;
 
 // The output of a neuron whose call is the engine's own. Throws error_already_set.

@@ -77,24 +77,24 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
     Application& application = applications_[number];
     const std::size_t rows = map.rows();
     std::size_t made = 0;
-    results.clear();
     try {
-        results.reserve(rows);
+        results.resize(rows);
         application.inputs.assign(inputs.begin(), inputs.end());
         application.rows.resize(rows);
         sums_.assign(map.data.end() - static_cast<std::ptrdiff_t>(rows), map.data.end());
         add_products(map.by_input.data(), inputs, sums_.data(), rows);
         for (; made < rows; ++made) {
-            const NodeId dot =
-                interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sums_[made])),
-                         {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
-            application.rows[made] = {dot, sums_[made], false, Scalar::integer(0.0)};
-            results.push_back(dot);
+            const double sum = sums_[made];
+            const NodeId dot = interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sum)),
+                                        {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
+            application.rows[made] = {dot, false, sum, Scalar::integer(0.0)};
+            results[made] = dot;
         }
     } catch (...) {
-        for (const NodeId dot : results) {
+        for (const NodeId dot : std::span(results).first(made)) {
             vacate(page(dot), Page::bit_of(dot));
         }
+        results.clear();
         applications_.give_back(number);
         throw;
     }

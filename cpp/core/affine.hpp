@@ -56,10 +56,10 @@ struct Input {
 // A map applied to inputs; its results are Dots. It holds one count of each input.
 struct Application {
     struct Row {
-        NodeId dot;          // no_node once it is dead or expanded
-        double sum;          // to which the activation function is applied
-        bool swept;          // whether a backward sweep has passed here
-        Scalar hidden_grad;  // which the hidden nodes have all got from it
+        NodeId dot = no_node;                       // none once it is dead or expanded
+        bool swept = false;                         // whether a backward sweep has passed here
+        double sum = 0.0;                           // to which the activation function is applied
+        Scalar hidden_grad = Scalar::integer(0.0);  // which the hidden nodes have all got from it
     };
 
     std::uint32_t map = 0;

@@ -166,6 +166,34 @@ inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept 
     }
 }
 
+inline void Arena::leave_application(std::uint32_t number, std::size_t row,
+                                     Waiting& waiting) noexcept {
+    Application& application = applications_[number];
+    application.rows[row].dot = no_node;
+    if (--application.dots == 0) {
+        end_application(number, waiting);
+    }
+}
+
+void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {
+    Application& application = applications_[number];
+    for (const Input& input : application.inputs) {
+        if (!input.is_number()) {
+            release_operand(input.live, waiting);
+        }
+    }
+    AffineMap& map = maps_[application.map];
+    if (--map.applications == 0) {
+        for (const LiveNode& parameter : map.nodes) {
+            release_operand(parameter, waiting);
+        }
+        if (!map.has_maker) {
+            maps_.give_back(application.map);
+        }
+    }
+    applications_.give_back(number);
+}
+
 void Arena::reclaim(NodeId id) noexcept {
     Waiting waiting;
     waiting.push({&node(id), id});
@@ -178,7 +206,10 @@ void Arena::reclaim(Waiting& waiting) noexcept {
         Page& home = page(dead_id);
         Node& dead = home.nodes[Page::slot_of(dead_id)];
         waiting.pop(dead);
-        if (has_operands_elsewhere(dead.op) || dead.has(Flags::OperandsByWrapper)) [[unlikely]] {
+        if (dead.op == Op::Dot) {
+            leave_application(static_cast<std::uint32_t>(dead.operands[0]), row_of(dead), waiting);
+        } else if (has_operands_elsewhere(dead.op) || dead.has(Flags::OperandsByWrapper))
+            [[unlikely]] {
             release_operands_elsewhere(dead_id, waiting);
         } else {
             for (const NodeId operand : dead.operands) {
@@ -198,29 +229,6 @@ void Arena::reclaim(Waiting& waiting) noexcept {
     }
 }
 
-void Arena::leave_application(std::uint32_t number, std::size_t row, Waiting& waiting) noexcept {
-    Application& application = applications_[number];
-    application.rows[row].dot = no_node;
-    if (--application.dots > 0) {
-        return;
-    }
-    for (const Input& input : application.inputs) {
-        if (!input.is_number()) {
-            release_operand(input.live, waiting);
-        }
-    }
-    AffineMap& map = maps_[application.map];
-    if (--map.applications == 0) {
-        for (const LiveNode& parameter : map.nodes) {
-            release_operand(parameter, waiting);
-        }
-        if (!map.has_maker) {
-            maps_.give_back(application.map);
-        }
-    }
-    applications_.give_back(number);
-}
-
 void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
     Waiting waiting;
     leave_application(number, row, waiting);
@@ -232,9 +240,7 @@ void Arena::release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept {
     const auto release_id = [&](NodeId operand) {
         release_operand({&node(operand), operand}, waiting);
     };
-    if (dead.op == Op::Dot) {
-        leave_application(static_cast<std::uint32_t>(dead.operands[0]), row_of(dead), waiting);
-    } else if (dead.op == Op::Custom) {
+    if (dead.op == Op::Custom) {
         const auto found = custom_operands_.find(id);
         if (!dead.has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : found->second) {

@@ -215,6 +215,7 @@ private:
     // The row's Dot is dead or has been expanded; an application is over with its last.
     void leave_application(std::uint32_t application, std::size_t row, Waiting& waiting) noexcept;
     void leave_application(std::uint32_t application, std::size_t row) noexcept;
+    void end_application(std::uint32_t application, Waiting& waiting) noexcept;
     void expand(NodeId id);
     // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone.
     [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);

@@ -1,5 +1,5 @@
-// What of evaluating an operation need not be inlined: a unary operation that is only known when
-// the program runs, and the message for an operand outside of an operation's domain.
+// What of evaluating an operation need not be inlined: the message for an operand outside of an
+// operation's domain.
 
 #include "core/forward.hpp"
 
@@ -10,20 +10,6 @@
 #include "core/errors.hpp"
 
 namespace mgx {
-
-Scalar evaluate(Op op, Scalar operand) {
-    switch (op) {
-#define MGX_UNARY(Name, ...) \
-    case Op::Name:           \
-        return evaluate<Op::Name>(operand);
-#define MGX_BINARY(...)
-#include "core/ops.def"
-#undef MGX_UNARY
-#undef MGX_BINARY
-        default:
-            return operand;
-    }
-}
 
 void throw_outside_domain(std::string_view method, double x) {
     std::array<char, 32> digits{};

@@ -37,8 +37,21 @@ template <Op op>
 #undef MGX_BINARY
 }
 
-// The result of a unary operation that is not known before.
-[[nodiscard]] Scalar evaluate(Op op, Scalar operand);
+// The result of a unary operation that is only known when the program runs; that of any other is
+// the operand itself.
+[[nodiscard]] inline Scalar evaluate(Op op, Scalar operand) {
+    switch (op) {
+#define MGX_UNARY(Name, ...) \
+    case Op::Name:           \
+        return evaluate<Op::Name>(operand);
+#define MGX_BINARY(...)
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+        default:
+            return operand;
+    }
+}
 
 // The result of a binary operation.
 template <Op op>
