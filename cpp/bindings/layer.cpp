@@ -20,7 +20,6 @@
 
 #include "bindings/neuron.hpp"
 #include "bindings/spare.hpp"
-#include "bindings/value_numbers.hpp"
 
 namespace mgx {
 
@@ -106,7 +105,7 @@ PyObject* layers_name = nullptr;
 // The map of neurons with so many inputs, if nothing in them is out of the ordinary. Runs no Python
 // code.
 [[nodiscard]] const KnownLayer* current_map(PyObject* neurons, std::size_t terms) {
-    if (terms == 0 || PySequence_Fast_GET_SIZE(neurons) == 0 || !has_native_operators(value_type) ||
+    if (terms == 0 || PySequence_Fast_GET_SIZE(neurons) == 0 || !may_fuse() ||
         !has_native_call(PySequence_Fast_GET_ITEM(neurons, 0))) {
         return nullptr;
     }

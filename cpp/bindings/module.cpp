@@ -2,10 +2,12 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.hpp"
 #include "bindings/build_info.hpp"
 #include "bindings/layer.hpp"
 #include "bindings/neuron.hpp"
 #include "bindings/value_type.hpp"
+#include "bindings/weighted_sum.hpp"
 #include "core/op.hpp"
 
 namespace mgx {
@@ -61,6 +63,8 @@ PYBIND11_MODULE(_core, module) {
     module.attr("MLPBase") = create_mlp_type();
 
     add_operations(module);
+    add_arrays(module);
+    add_sums(module);
     module.def(
         "arena_counters", &arena_counters,
         "Count what lives in the arena.\n\n"

@@ -1,4 +1,4 @@
-// The sum at the heart of a neuron.
+// The sum at the heart of a neuron, and sums of one's own.
 //
 // micrograd writes `sum((wi*xi for wi, xi in zip(w, x)), b)`. Here it is one fused node of the
 // arena, which shows those nodes when asked. Fusing is for plain cases: float weights, inputs and a
@@ -6,6 +6,9 @@
 // past. All others, which may do anything at each product and sum, go through Python's operators.
 
 #include "bindings/weighted_sum.hpp"
+
+#include <cstdlib>
+#include <string_view>
 
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/spare.hpp"
@@ -23,7 +26,28 @@ py::object as_fast_sequence(PyObject* iterable, const char* message) {
     return sequence;
 }
 
+// The result of a map of one row that serves but once.
+NodeId apply_once(std::span<const LiveNode> nodes, Op activation,
+                  const std::vector<Input>& inputs) {
+    SpareVector<NodeId> results;
+    const std::uint32_t map = arena.make_map(nodes, std::span(&activation, 1), false);
+    try {
+        arena.apply(map, inputs, *results);
+    } catch (...) {
+        arena.release_map(map);
+        throw;
+    }
+    arena.release_map(map);
+    return results->front();
+}
+
 }  // namespace
+
+bool may_fuse() noexcept {
+    static const char* const setting = std::getenv("MICROGRADX_FUSION");
+    static const bool enabled = setting == nullptr || std::string_view(setting) != "0";
+    return enabled && has_native_operators(value_type);
+}
 
 Inputs::Inputs(PyObject* iterable)
     : items_(as_fast_sequence(iterable, "the inputs of a neuron must be iterable")) {}
@@ -78,8 +102,7 @@ bool Inputs::collect_carefully(std::vector<Input>& inputs) {
 NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
                           Op activation) {
     if (!PyList_CheckExact(weights) || inputs.empty() ||
-        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != inputs.size() ||
-        !has_native_operators(value_type)) {
+        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != inputs.size() || !may_fuse()) {
         return no_node;
     }
     SpareVector<LiveNode> nodes;
@@ -94,16 +117,7 @@ NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, P
     if (nodes->back().node == nullptr) {
         return no_node;
     }
-    SpareVector<NodeId> results;
-    const std::uint32_t map = arena.make_map(*nodes, std::span(&activation, 1), false);
-    try {
-        arena.apply(map, inputs, *results);
-    } catch (...) {
-        arena.release_map(map);
-        throw;
-    }
-    arena.release_map(map);
-    return results->front();
+    return apply_once(*nodes, activation, inputs);
 }
 
 py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
@@ -124,6 +138,107 @@ py::object weighted_sum_in_python(const py::object& weights, const Inputs& input
         sum = sum + weight * input;
     }
     return sum;
+}
+
+namespace {
+
+py::object owned_value(NodeId node) {
+    auto value = py::reinterpret_steal<py::object>(wrap(node));
+    return value ? value : throw py::error_already_set();
+}
+
+// The object itself if it is a Value, a new Value if it is a number.
+py::object as_value_object(const py::object& object, const char* argument) {
+    Scalar number;
+    if (is_value(object.ptr())) {
+        return object;
+    }
+    if (!to_scalar_or_error(object.ptr(), argument, number)) {
+        throw py::error_already_set();
+    }
+    return owned_value(arena.leaf(number));
+}
+
+py::object dot(const py::object& ws, const py::object& xs, const py::object& b) {
+    const py::tuple weights(as_fast_sequence(ws.ptr(), "ws must be iterable"));
+    const py::tuple inputs(as_fast_sequence(xs.ptr(), "xs must be iterable"));
+    if (weights.size() != inputs.size()) {
+        PyErr_Format(PyExc_ValueError, "ws and xs must be of the same length, not %zu and %zu",
+                     weights.size(), inputs.size());
+        throw py::error_already_set();
+    }
+    // A product with a number is that of the Value, on whichever side it stands.
+    py::list factors(weights.size());
+    py::tuple others(weights.size());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        const bool swapped = !is_value(weights[i].ptr());
+        factors[i] = swapped ? inputs[i] : weights[i];
+        others[i] = swapped ? weights[i] : inputs[i];
+    }
+    Inputs collector(others.ptr());
+    SpareVector<Input> collected;
+    if (collector.collect(*collected)) {
+        const py::object bias = as_value_object(b, "b");
+        const NodeId fused =
+            fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation);
+        if (fused != no_node) {
+            return owned_value(fused);
+        }
+    }
+    return as_value_object(weighted_sum_in_python(weights, Inputs(inputs.ptr()), b), "b");
+}
+
+py::object sum(const py::object& values) {
+    Inputs inputs(py::tuple(as_fast_sequence(values.ptr(), "values must be iterable")).ptr());
+    SpareVector<Input> collected;
+    // Python adds numbers up before the first Value, and ints to ints, by themselves.
+    if (inputs.collect(*collected) && may_fuse() && !collected->empty() &&
+        !collected->front().is_number() && !collected->front().data.is_integer) {
+        const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
+        const LiveNode start{&arena.node(zero.id()), zero.id()};
+        return owned_value(apply_once(std::span(&start, 1), AffineMap::no_activation, *collected));
+    }
+    return as_value_object(py::module_::import("builtins").attr("sum")(py::handle(inputs.items())),
+                           "values");
+}
+
+py::object mean(const py::object& values) {
+    const py::tuple items(as_fast_sequence(values.ptr(), "values must be iterable"));
+    if (items.empty()) {
+        throw py::value_error("values is empty: it has no mean");
+    }
+    return sum(items) * py::float_(1.0 / static_cast<double>(items.size()));
+}
+
+}  // namespace
+
+void add_sums(py::module_& module) {
+    using namespace py::literals;
+    module.def("dot", &dot, "ws"_a, "xs"_a, "b"_a = 0,
+               "Compute ``b + ws[0] * xs[0] + ws[1] * xs[1] + ...``, added in this order.\n\n"
+               "The result is one node, which shows the products and sums when somebody looks.\n\n"
+               "Parameters\n----------\n"
+               "ws, xs : iterable of Value or number\n    Of the same length.\n"
+               "b : Value or number, default 0\n\n"
+               "Returns\n-------\nValue\n\n"
+               "Raises\n------\n"
+               "ValueError\n    If `ws` and `xs` differ in length.\n"
+               "TypeError\n    If there is anything but Values and real numbers.");
+    module.def("sum", &sum, "values"_a, py::pos_only(),
+               "Compute what Python's ``sum(values)`` does, as one node.\n\n"
+               "Parameters\n----------\n"
+               "values : iterable of Value or number\n\n"
+               "Returns\n-------\nValue\n    Of nothing, 0.\n\n"
+               "Raises\n------\n"
+               "TypeError\n    If there is anything but Values and real numbers.");
+    module.def("mean", &mean, "values"_a, py::pos_only(),
+               "Compute ``sum(values) * (1 / len(values))``, as two nodes.\n\n"
+               "Parameters\n----------\n"
+               "values : iterable of Value or number\n\n"
+               "Returns\n-------\nValue\n\n"
+               "Raises\n------\n"
+               "ValueError\n    If there are no values.\n"
+               "TypeError\n    If there is anything but Values and real numbers.");
 }
 
 }  // namespace mgx

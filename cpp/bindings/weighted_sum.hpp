@@ -44,6 +44,10 @@ private:
     return {nullptr, no_node};
 }
 
+// Whether sums may be fused at all: Value's operators are its own, and the environment variable
+// MICROGRADX_FUSION, which tests set to 0 to compare, was not 0 when the module was imported.
+[[nodiscard]] bool may_fuse() noexcept;
+
 // What a plain input, bias or weight must not be.
 inline constexpr Flags watched_input = Flags::HasCallback | Flags::OperandsByWrapper;
 inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
@@ -58,5 +62,8 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
 // ValueError if there are more or fewer inputs than weights.
 [[nodiscard]] py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
                                                 const py::object& bias);
+
+// microgradx.dot, microgradx.sum and microgradx.mean.
+void add_sums(py::module_& module);
 
 }  // namespace mgx

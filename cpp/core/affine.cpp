@@ -40,7 +40,7 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
         map.nodes.assign(nodes.begin(), nodes.end());
         map.activations.assign(activations.begin(), activations.end());
         map.data.resize(nodes.size());
-        map.by_input.resize(nodes.size() - map.rows());
+        map.by_input.resize(map.weights());
     } catch (...) {
         maps_.give_back(number);
         throw;
@@ -82,7 +82,13 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
         application.inputs.assign(inputs.begin(), inputs.end());
         application.rows.resize(rows);
         sums_.assign(map.data.end() - static_cast<std::ptrdiff_t>(rows), map.data.end());
-        add_products(map.by_input.data(), inputs, sums_.data(), rows);
+        if (map.is_sum()) {
+            for (const Input& input : inputs) {
+                sums_.front() += input.data.value;
+            }
+        } else {
+            add_products(map.by_input.data(), inputs, sums_.data(), rows);
+        }
         for (; made < rows; ++made) {
             const double sum = sums_[made];
             const NodeId dot = interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sum)),

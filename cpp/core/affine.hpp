@@ -18,6 +18,7 @@ struct LiveNode {
 };
 
 // Weights, biases and activation functions, with their numbers as they were when the map was made.
+// A map without weights is a plain sum: it adds its inputs, however many, to its only bias.
 struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
@@ -38,10 +39,10 @@ struct AffineMap {
     std::vector<char> has_passed;  // whether a row's nodes are to get any
 
     [[nodiscard]] std::size_t rows() const noexcept { return activations.size(); }
-    [[nodiscard]] std::size_t terms() const noexcept { return nodes.size() / rows() - 1; }
-    [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept {
-        return rows() * terms() + row;
-    }
+    [[nodiscard]] std::size_t weights() const noexcept { return nodes.size() - rows(); }
+    [[nodiscard]] std::size_t terms() const noexcept { return weights() / rows(); }
+    [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept { return weights() + row; }
+    [[nodiscard]] bool is_sum() const noexcept { return weights() == 0; }
     [[nodiscard]] bool is_large() const noexcept { return nodes.capacity() > 64; }
 };
 

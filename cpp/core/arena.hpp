@@ -217,6 +217,8 @@ private:
     void leave_application(std::uint32_t application, std::size_t row) noexcept;
     void end_application(std::uint32_t application, Waiting& waiting) noexcept;
     void expand(NodeId id);
+    // Pages for so many hidden nodes; the first of them.
+    [[nodiscard]] Page& make_annex(NodeId id, std::size_t nodes);
     // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone.
     [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);
     void annex_page_emptied(Page& page) noexcept;

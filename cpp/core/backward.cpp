@@ -236,6 +236,9 @@ private:
     // steps are only known to be all the same the first time; false if the Dot must be expanded.
     [[nodiscard]] bool visit_dots(const Node& dot) {
         Application& application = arena_.application(dot);
+        if (arena_.maps_[application.map].is_sum()) {
+            return visit_sum(dot, application);
+        }
         AffineMap& map = open(application.map);
         const std::size_t last = Arena::row_of(dot);
         if ((application.has_numbers && !map.is_unchanged) || application.rows[last].swept) {
@@ -260,6 +263,23 @@ private:
                         Scalar::integer(1.0));
             }
         }
+        return true;
+    }
+
+    [[nodiscard]] bool visit_sum(const Node& dot, Application& application) {
+        Application::Row& row = application.rows.front();
+        if (row.swept) {
+            return false;
+        }
+        row.swept = true;
+        row.hidden_grad = Scalar::integer(0.0) + dot.grad();
+        for (const Input& input : application.inputs) {
+            if (!input.is_number()) {
+                pass_to(mark(input.live), Scalar::integer(1.0), row.hidden_grad);
+            }
+        }
+        pass_to(mark(arena_.maps_[application.map].nodes.front()), Scalar::integer(1.0),
+                row.hidden_grad);
         return true;
     }
 

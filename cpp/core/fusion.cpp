@@ -29,16 +29,72 @@ void Arena::expand(NodeId id) {
     Node& owner = node(id);
     const auto number = static_cast<std::uint32_t>(owner.operands[0]);
     const std::size_t row = row_of(owner);
-    const std::size_t terms = applications_[number].inputs.size();
-    std::vector<NodeId> leaves;
+    const Application& dot = applications_[number];
+    const AffineMap& map = maps_[dot.map];
+    const Op activation = map.activations[row];
+    const std::size_t terms = dot.inputs.size();
+    const std::size_t visible_sums = activation == AffineMap::no_activation ? 1 : 0;
+    const std::size_t hidden = terms * (map.is_sum() ? 1 : 2) - visible_sums;
+    std::vector<NodeId> leaves = leaves_of_numbers(dot, row);
+    Page* page = nullptr;
+    if (hidden > 0) {
+        try {
+            page = &make_annex(id, hidden);
+        } catch (...) {
+            for (const NodeId leaf : leaves) {
+                release(leaf);
+            }
+            throw;
+        }
+        owner.set(Flags::HasAnnex, true);
+    }
+    const auto hidden_node = [&](Op op, double data, NodeId left, NodeId right) {
+        if (page->filled == Page::slots) {
+            page = page->next;
+        }
+        const NodeId made = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
+        node(made).set_grad(dot.rows[row].hidden_grad);
+        return made;
+    };
+    const auto retained = [this](LiveNode operand) {
+        retain(operand);
+        return operand.id;
+    };
+    auto leaf = leaves.begin();
+    NodeId sum = retained(map.nodes[map.bias_of(row)]);
+    double sum_data = map.data[map.bias_of(row)];
+    for (std::size_t i = 0; i < terms; ++i) {
+        const Input& input = dot.inputs[i];
+        NodeId term = input.is_number() ? *leaf++ : retained(input.live);
+        double term_data = input.data.value;
+        if (!map.is_sum()) {
+            const std::size_t weight = row * terms + i;
+            term_data *= map.data[weight];
+            term = hidden_node(Op::Mul, term_data, retained(map.nodes[weight]), term);
+        }
+        if (i + 1 < terms || visible_sums == 0) {
+            sum_data += term_data;
+            sum = hidden_node(Op::Add, sum_data, sum, term);
+        } else {
+            owner.op = Op::Add;
+            owner.operands = {sum, term};
+        }
+    }
+    if (activation != AffineMap::no_activation) {
+        owner.op = activation;
+        owner.operands = {sum, no_node};
+    }
+    leave_application(number, row);
+}
+
+Page& Arena::make_annex(NodeId id, std::size_t nodes) {
     PageList& annex = annexes_[id];
     try {
-        for (std::size_t room = 0; room < 2 * terms; room += Page::slots) {
+        for (std::size_t room = 0; room < nodes; room += Page::slots) {
             Page& page = open_page(PageKind::Annex);
             page.owner = id;
             annex.append(page);
         }
-        leaves = leaves_of_numbers(applications_[number], row);
     } catch (...) {
         while (Page* page = annex.last()) {
             annex.remove(*page);
@@ -47,61 +103,23 @@ void Arena::expand(NodeId id) {
         annexes_.erase(id);
         throw;
     }
-    Page* page = annex.first();
-    const Application& dot = applications_[number];
-    const AffineMap& map = maps_[dot.map];
-    const auto hidden_node = [&](Op op, double data, NodeId left, NodeId right) {
-        if (page->filled == Page::slots) {
-            page = page->next;
-        }
-        const NodeId hidden = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
-        node(hidden).set_grad(dot.rows[row].hidden_grad);
-        return hidden;
-    };
-    const std::size_t bias = map.bias_of(row);
-    const Op activation = map.activations[row];
-    auto leaf = leaves.begin();
-    retain(map.nodes[bias]);
-    NodeId sum = map.nodes[bias].id;
-    double sum_data = map.data[bias];
-    for (std::size_t i = 0; i < terms; ++i) {
-        const Input& input = dot.inputs[i];
-        const std::size_t weight = row * terms + i;
-        retain(map.nodes[weight]);
-        if (!input.is_number()) {
-            retain(input.live);
-        }
-        const double product_data = map.data[weight] * input.data.value;
-        const NodeId product = hidden_node(Op::Mul, product_data, map.nodes[weight].id,
-                                           input.is_number() ? *leaf++ : input.live.id);
-        if (i + 1 < terms || activation != AffineMap::no_activation) {
-            sum_data += product_data;
-            sum = hidden_node(Op::Add, sum_data, sum, product);
-        } else {
-            owner.op = Op::Add;
-            owner.operands = {sum, product};
-        }
-    }
-    if (activation != AffineMap::no_activation) {
-        owner.op = activation;
-        owner.operands = {sum, no_node};
-    }
-    owner.set(Flags::HasAnnex, true);
-    leave_application(number, row);
+    return *annex.first();
 }
 
 std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t row) {
     std::vector<NodeId> leaves;
     const AffineMap& map = maps_[dot.map];
-    const double* const weights = map.data.data() + row * map.terms();
     try {
         for (std::size_t i = 0; i < dot.inputs.size(); ++i) {
             if (dot.inputs[i].is_number()) {
                 leaves.reserve(dot.inputs.size());
                 leaves.push_back(leaf(dot.inputs[i].data));
                 if (dot.rows[row].swept) {
-                    const double grad = weights[i] * dot.rows[row].hidden_grad.value;
-                    node(leaves.back()).set_grad(Scalar::real(0.0 + grad));
+                    const Scalar factor = map.is_sum()
+                                              ? Scalar::integer(1.0)
+                                              : Scalar::real(map.data[row * dot.inputs.size() + i]);
+                    node(leaves.back())
+                        .set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
                 }
             }
         }

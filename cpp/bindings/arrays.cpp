@@ -1,0 +1,222 @@
+// Values in bulk, without a Python loop: NumPy arrays become nested lists of new leaves, nests of
+// Values become arrays of their data or gradients, and optimisers step through all parameters.
+//
+// A nest is a Value, or a sequence of nests of the same shape; its shape is that of the array that
+// it corresponds to. Whatever is to be changed is looked at as a whole first, so that an error
+// leaves everything as it was.
+
+#include "bindings/arrays.hpp"
+
+#include <pybind11/numpy.h>
+
+#include <vector>
+
+#include "bindings/scalar_conversion.hpp"
+#include "bindings/value_object.hpp"
+
+namespace mgx {
+
+namespace {
+
+class Nest {
+public:
+    explicit Nest(const py::object& values) { visit(values, 0); }
+
+    [[nodiscard]] const std::vector<py::object>& values() const noexcept { return values_; }
+    [[nodiscard]] const std::vector<py::ssize_t>& shape() const noexcept { return shape_; }
+
+private:
+    static constexpr std::size_t most_dimensions = 32;
+
+    void visit(const py::object& object, std::size_t depth) {
+        if (is_value(object.ptr())) {
+            if (!has_node(as_value(object.ptr()))) {
+                throw py::error_already_set();
+            }
+            is_deepest_ = true;
+            check(depth == shape_.size());
+            values_.push_back(object);
+            return;
+        }
+        if (PyUnicode_Check(object.ptr()) || !py::hasattr(object, "__iter__")) {
+            PyErr_Format(PyExc_TypeError,
+                         "values must be Values in nested sequences, but there is a %.200s",
+                         Py_TYPE(object.ptr())->tp_name);
+            throw py::error_already_set();
+        }
+        const py::tuple items(object);
+        const auto size = static_cast<py::ssize_t>(items.size());
+        if (depth == shape_.size()) {
+            check(!is_deepest_ && depth < most_dimensions);
+            shape_.push_back(size);
+        }
+        check(shape_[depth] == size);
+        for (const py::handle item : items) {
+            visit(py::reinterpret_borrow<py::object>(item), depth + 1);
+        }
+    }
+
+    static void check(bool regular) {
+        if (!regular) {
+            throw py::value_error(
+                "values must have the shape of an array: sequences side by side must be of the "
+                "same length and depth");
+        }
+    }
+
+    std::vector<py::object> values_;
+    std::vector<py::ssize_t> shape_;
+    bool is_deepest_ = false;  // whether the depth of the Values is known
+};
+
+py::object as_array(const py::object& numbers) {
+    return py::module_::import("numpy").attr("asarray")(numbers);
+}
+
+Scalar number(py::handle object) {
+    Scalar scalar;
+    if (!to_scalar_or_error(object.ptr(), "array", scalar)) {
+        throw py::error_already_set();
+    }
+    return scalar;
+}
+
+py::object leaves(py::handle numbers) {
+    if (!PyList_CheckExact(numbers.ptr())) {
+        auto leaf = py::reinterpret_steal<py::object>(wrap(arena.leaf(number(numbers))));
+        return leaf ? leaf : throw py::error_already_set();
+    }
+    const auto list = py::reinterpret_borrow<py::list>(numbers);
+    py::list values(list.size());
+    for (std::size_t i = 0; i < list.size(); ++i) {
+        values[i] = leaves(list[i]);
+    }
+    return values;
+}
+
+py::object values_of(const py::object& array) { return leaves(as_array(array).attr("tolist")()); }
+
+template <double Node::* member>
+py::array_t<double> numbers_of(const py::object& values) {
+    const Nest nest(values);
+    py::array_t<double> array(nest.shape());
+    double* number = array.mutable_data();
+    for (const py::object& value : nest.values()) {
+        *number++ = as_value(value.ptr())->content->*member;
+    }
+    return array;
+}
+
+void assign(const py::object& values, const py::object& array) {
+    const Nest nest(values);
+    const py::object numbers = as_array(array);
+    py::tuple shape(nest.shape().size());
+    for (std::size_t i = 0; i < nest.shape().size(); ++i) {
+        shape[i] = nest.shape()[i];
+    }
+    if (!shape.equal(numbers.attr("shape"))) {
+        throw py::value_error(py::str("array must have the shape of values, {}, not {}")
+                                  .format(shape, numbers.attr("shape")));
+    }
+    std::vector<Scalar> scalars;
+    for (const py::handle item : numbers.attr("ravel")().attr("tolist")()) {
+        scalars.push_back(number(item));
+    }
+    auto scalar = scalars.begin();
+    for (const py::object& value : nest.values()) {
+        Node& node = *as_value(value.ptr())->content;
+        node.set_data(*scalar++);
+        arena.changed(node);
+    }
+}
+
+// The nodes of parameters; they live as long as the list holds their Values. Throws
+// error_already_set.
+std::vector<Node*> nodes_of(const py::list& parameters) {
+    std::vector<Node*> nodes;
+    nodes.reserve(parameters.size());
+    for (const py::handle parameter : parameters) {
+        if (!is_value(parameter.ptr())) {
+            PyErr_Format(PyExc_TypeError, "params must be Values, not %.200s",
+                         Py_TYPE(parameter.ptr())->tp_name);
+            throw py::error_already_set();
+        }
+        if (!has_node(as_value(parameter.ptr()))) {
+            throw py::error_already_set();
+        }
+        nodes.push_back(as_value(parameter.ptr())->content);
+    }
+    return nodes;
+}
+
+void zero_grads(const py::list& parameters) {
+    for (Node* node : nodes_of(parameters)) {
+        node->set_grad(Scalar::integer(0.0));
+    }
+}
+
+void sgd_step(const py::list& parameters, double lr, double momentum, double weight_decay,
+              const py::buffer& velocities) {
+    const std::vector<Node*> nodes = nodes_of(parameters);
+    const py::buffer_info buffer = velocities.request(true);
+    if (static_cast<std::size_t>(buffer.size) != nodes.size() ||
+        buffer.format != py::format_descriptor<double>::format()) {
+        throw py::value_error("velocities must be floats, one for each of params");
+    }
+    auto* velocity = static_cast<double*>(buffer.ptr);
+    for (Node* node : nodes) {
+        const double grad = weight_decay == 0.0
+                                ? node->grad_value
+                                : node->grad_value + weight_decay * node->data_value;
+        *velocity = momentum == 0.0 ? grad : momentum * *velocity + grad;
+        node->set_data(Scalar::real(node->data_value - lr * *velocity++));
+        arena.changed(*node);
+    }
+}
+
+}  // namespace
+
+void add_arrays(py::module_& module) {
+    using namespace py::literals;
+    module.def("values", &values_of, "array"_a, py::pos_only(),
+               "Make a Value of each number of an array.\n\n"
+               "Parameters\n----------\n"
+               "array : array_like of real numbers\n\n"
+               "Returns\n-------\n"
+               "list or Value\n"
+               "    New Values in lists nested as `array` is; a Value if it has no dimensions.\n\n"
+               "Raises\n------\n"
+               "TypeError\n    If an element is not a real number.\n"
+               "ValueError\n    If `array` is ragged.\n\n"
+               "Examples\n--------\n"
+               ">>> microgradx.values([[1, 2.5]])\n"
+               "[[Value(data=1.0, grad=0), Value(data=2.5, grad=0)]]");
+    module.def("data", &numbers_of<&Node::data_value>, "values"_a, py::pos_only(),
+               "Collect the data of Values in an array.\n\n"
+               "Parameters\n----------\n"
+               "values : Value or nested sequences of Values\n\n"
+               "Returns\n-------\n"
+               "numpy.ndarray of float64\n    With the shape of the nesting.\n\n"
+               "Raises\n------\n"
+               "TypeError\n    If there is anything but Values.\n"
+               "ValueError\n    If the nesting is ragged.");
+    module.def("grads", &numbers_of<&Node::grad_value>, "values"_a, py::pos_only(),
+               "Collect the gradients of Values in an array.\n\n"
+               "Parameters, returns and raises as :func:`data`.");
+    module.def("assign", &assign, "values"_a, "array"_a, py::pos_only(),
+               "Assign the numbers of an array to the data of Values.\n\n"
+               "Parameters\n----------\n"
+               "values : Value or nested sequences of Values\n"
+               "array : array_like of real numbers\n    With the shape of the nesting.\n\n"
+               "Raises\n------\n"
+               "TypeError\n    If there is anything but Values in `values` or but real numbers in "
+               "`array`.\n"
+               "ValueError\n    If the shapes differ or one is ragged. No Value has changed then.");
+    module.def("zero_grads", &zero_grads, "params"_a, py::pos_only(),
+               "Set the gradients of a list of Values to 0.");
+    module.def("sgd_step", &sgd_step, "params"_a, "lr"_a, "momentum"_a, "weight_decay"_a,
+               "velocities"_a, py::pos_only(),
+               "Do a step of stochastic gradient descent; see :class:`microgradx.optim.SGD`.");
+}
+
+}  // namespace mgx

@@ -1,0 +1,77 @@
+"""Optimisers: they change parameters so that what was differentiated gets smaller."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from microgradx import _core
+from microgradx.engine import Value
+
+__all__ = ["SGD"]
+
+
+class SGD:
+    """Stochastic gradient descent, with momentum and weight decay if wanted.
+
+    A step does, for each parameter with the data `p` and the gradient `g`::
+
+        g = g + weight_decay * p
+        v = momentum * v + g        # v is 0 at first
+        p = p - lr * v
+
+    as ``torch.optim.SGD`` does.
+
+    Parameters
+    ----------
+    params : iterable of Value
+        The parameters, each once, such as ``model.parameters()``.
+    lr : float
+        The learning rate, which may be assigned at any time, as may be the other two.
+    momentum : float, default 0
+        How much of the last step goes into the next.
+    weight_decay : float, default 0
+        The factor of the penalty on the squares of the parameters.
+
+    Attributes
+    ----------
+    params : list of Value
+
+    Raises
+    ------
+    TypeError
+        If `params` is not an iterable of Values.
+    ValueError
+        If `params` is empty or names a parameter twice, or if `lr`, `momentum` or `weight_decay`
+        is negative or NaN.
+    """
+
+    def __init__(
+        self, params: Iterable[Value], lr: float, momentum: float = 0, weight_decay: float = 0
+    ) -> None:
+        if isinstance(params, Value):
+            raise TypeError("params must be an iterable of Values, not one Value: write [value]")
+        self.params = list(params)
+        for p in self.params:
+            if not isinstance(p, Value):
+                raise TypeError(f"params must be Values, not {type(p).__name__}")
+        if not self.params:
+            raise ValueError("params is empty: there is nothing to optimise")
+        if len(set(map(id, self.params))) < len(self.params):
+            raise ValueError("params names a parameter twice: it would take two steps at once")
+        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        for name, setting in settings.items():
+            if not setting >= 0:
+                raise ValueError(f"{name} must be 0 or positive, not {setting}")
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self._velocities = array("d", [0.0]) * len(self.params)
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0."""
+        _core.zero_grads(self.params)
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        _core.sgd_step(self.params, self.lr, self.momentum, self.weight_decay, self._velocities)
