@@ -124,9 +124,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     }
     return guarded(-1, [&] {
         keep(value);
-        arena.show_hidden_nodes(value->node);
-        value->content->set(Flags::HasCallback, assigned != nullptr);
-        arena.changed(*value->content);
+        arena.set_callback(value->node, assigned != nullptr);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);
         return 0;

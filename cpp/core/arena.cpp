@@ -117,6 +117,17 @@ std::vector<NodeId> Arena::dependents(NodeId id) {
     return found;
 }
 
+void Arena::set_callback(NodeId id, bool has_one) {
+    show_hidden_nodes(id);
+    Node& called = node(id);
+    if (called.op == Op::Leaf && has_one && !called.has(Flags::HasCallback)) {
+        page(id).takes_marks = false;
+        called.is_due = false;
+    }
+    called.set(Flags::HasCallback, has_one);
+    changed(called);
+}
+
 void Arena::keep_wrapper(NodeId id) {
     Node& kept = node(id);
     if (kept.has(Flags::KeepsWrapper)) {
@@ -321,11 +332,11 @@ Page& Arena::open_page(PageKind kind) {
     }
     Page& page = *pages_[free_pages_.back()];
     free_pages_.pop_back();
-    page.marks = 0;
-    page.annex_marks = 0;
+    page.takes_marks = kind == PageKind::Leaves;
     page.vacant = Page::all_slots;
     page.filled = 0;
     page.kind = kind;
+    page.position = ++pages_opened_;
     if (kind != PageKind::Annex) {
         (kind == PageKind::Leaves ? open_leaf_pages_ : log_).append(page);
     }

@@ -152,6 +152,8 @@ public:
     void set_wrapper(NodeId id, Wrapper wrapper) noexcept {
         page(id).wrappers[Page::slot_of(id)] = wrapper;
     }
+    // The user has assigned the step of the backward sweep to the node's wrapper, or taken it away.
+    void set_callback(NodeId id, bool has_one);
     // From now on the wrapper lives as long as the node: consumers of the node hold it as well.
     void keep_wrapper(NodeId id);
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own
@@ -182,6 +184,8 @@ private:
         node.grad_value = 0.0;
         node.operands = operands;
         node.count = 1;
+        node.is_due = false;
+        node.annex_is_due = false;
         node.op = op;
         node.flags = data.is_integer ? Flags::IntegerGrad | Flags::IntegerData : Flags::IntegerGrad;
         return page.id_of(slot);
@@ -228,6 +232,7 @@ private:
     std::vector<std::unique_ptr<Page>> pages_;
     std::vector<std::uint32_t> free_pages_;    // numbers of pages kept for reuse
     std::vector<std::uint32_t> free_numbers_;  // numbers without a page
+    std::uint64_t pages_opened_ = 0;           // so far
     PageList log_;                             // interior pages, oldest first
     PageList open_leaf_pages_;                 // leaf pages with a vacant slot
 
@@ -243,7 +248,7 @@ private:
     std::vector<Wrapper> dropped_;
     bool dropping_ = false;
 
-    Sweep* sweep_ = nullptr;  // whose marks are in the pages
+    Sweep* sweep_ = nullptr;  // whose marks are in the nodes
 };
 
 }  // namespace mgx

@@ -2,9 +2,12 @@
 //
 // The log of the arena is in topological order, so one walk through it from the root to older
 // nodes visits every node after all of its consumers. A node is visited if a visited consumer has
-// marked it; marks are one bit a node, kept in the pages, and the walk ends when none is left.
-// Leaves pass nothing on, so they are neither marked nor visited, except those to which the user
-// has given a callback; their callbacks run last.
+// marked it. Marks are bytes in the nodes, which are written and forgotten: bits of one word a
+// page, or a count, would have every mark wait for the last. A page says whether anything in it is
+// marked, and the walk ends beyond the oldest page that does.
+//
+// Leaves pass nothing on, so they are not visited, and their marks mean nothing, except of those to
+// which the user has given a callback; their callbacks run last.
 //
 // Operands' data are read now, not at the time of the forward pass, so changing `data` in between
 // has the effect that it has with micrograd's closures.
@@ -12,12 +15,12 @@
 // A callback is arbitrary code. It may create nodes (they are newer than the root, or vacant slots'
 // successors, and unmarked), drop nodes (those still marked are kept alive by the root, which the
 // sweep holds), throw (the marks are taken away), or start another sweep, and even let another
-// thread go on with one. The marks in the pages are those of one sweep at a time: one that starts,
+// thread go on with one. The marks in the nodes are those of one sweep at a time: one that starts,
 // or goes on after a callback, sets those of the other aside and puts its own back.
 
 #include "core/backward.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -45,13 +48,37 @@ namespace {
     }
 }
 
-void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
-    operand.set_grad(operand.grad() + derivative * grad);
+inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
+    if (grad.is_integer) {
+        operand.set_grad(operand.grad() + derivative * grad);
+    } else {
+        operand.set_grad(Scalar::real(operand.grad_value + derivative.value * grad.value));
+    }
 }
 
-// The `derivative` columns of ops.def. `reach` finds the node of an operand. That the gradient is
-// no int, as in most of most graphs, is known at compile time, so that no time is spent on what
-// ints need.
+// The `derivative` columns of ops.def, applied to the operands. `reach` finds the node of an
+// operand. That the gradient is no int, as in most of most graphs, is known at compile time, so
+// that no time is spent on what ints need.
+template <Op op, bool integer_grad, typename Reach>
+inline void propagate_binary(const Node& node, Reach reach) {
+    const Scalar grad = {node.grad_value, integer_grad};
+    Node& left = reach(node.operands[0]);
+    Node& right = reach(node.operands[1]);
+    const Scalar x = left.data();
+    const Scalar y = right.data();
+#define MGX_UNARY(...)
+#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
+    if constexpr (op == Op::Name) {                                                     \
+        pass_to(left, left_derivative, grad);                                           \
+        pass_to(right, right_derivative, grad);                                         \
+    }
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+    static_cast<void>(x);
+    static_cast<void>(y);
+}
+
 template <bool integer_grad, typename Reach>
 inline void propagate(const Node& node, Reach reach) {
     const Scalar grad = {node.grad_value, integer_grad};
@@ -65,16 +92,10 @@ inline void propagate(const Node& node, Reach reach) {
         pass_to(operand, {derivative, integer_derivative}, grad);                 \
         break;                                                                    \
     }
-#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    case Op::Name: {                                                                    \
-        Node& left = reach(node.operands[0]);                                           \
-        Node& right = reach(node.operands[1]);                                          \
-        [[maybe_unused]] const Scalar x = left.data();                                  \
-        [[maybe_unused]] const Scalar y = right.data();                                 \
-        pass_to(left, left_derivative, grad);                                           \
-        pass_to(right, right_derivative, grad);                                         \
-        break;                                                                          \
-    }
+#define MGX_BINARY(Name, ...)                                  \
+    case Op::Name:                                             \
+        propagate_binary<Op::Name, integer_grad>(node, reach); \
+        break;
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
@@ -113,7 +134,7 @@ public:
 
     ~Sweep() {
         close_maps();
-        take_marks([](const Page&) {});
+        take_marks([](NodeId) {});
         arena_.sweep_ = nullptr;
         arena_.release(root_);
     }
@@ -121,25 +142,18 @@ public:
     void run() {
         arena_.node(root_).set_grad(Scalar::integer(1.0));
         page_ = &place(arena_.page(root_));
+        oldest_ = page_->position;
         mark(root_);
-        for (; marked_ > 0; page_ = page_->previous) {
-            while (const std::uint64_t places = page_->marks | page_->annex_marks) {
-                const int slot = 63 - std::countl_zero(places);
-                const std::uint64_t bit = std::uint64_t{1} << slot;
-                if ((page_->marks & bit) != 0) {
-                    --marked_;
-                    visit(*page_, static_cast<std::uint32_t>(slot));
-                } else {
-                    visit_annex(page_->id_of(static_cast<std::uint32_t>(slot)));
-                    page_->annex_marks &= ~bit;
-                    --marked_;
-                }
+        for (; page_ != nullptr && page_->position >= oldest_; page_ = page_->previous) {
+            if (page_->takes_marks) {
+                visit_page(*page_);
+                page_->takes_marks = false;
             }
         }
         while (!leaves_.empty()) {
             const NodeId leaf = leaves_.back();
             leaves_.pop_back();
-            arena_.page(leaf).marks &= ~Page::bit_of(leaf);
+            arena_.node(leaf).is_due = false;
             run_callback(leaf);
         }
     }
@@ -151,33 +165,56 @@ private:
     }
 
     // Have the node visited, if there is anything to do at it.
-    Node& mark(NodeId id) { return mark(LiveNode{&arena_.node(id), id}); }
-
-    Node& mark(LiveNode due) {
-        const NodeId id = due.id;
-        Node& node = *due.node;
+    Node& mark(NodeId id) {
         Page& page = arena_.page(id);
-        const std::uint64_t bit = Page::bit_of(id);
-        if (page.kind == PageKind::Log) {
-            marked_ += (page.marks & bit) == 0;
-            page.marks |= bit;
-        } else if (page.kind == PageKind::Annex) {
-            page.marks |= bit;
-            Page& owner_page = arena_.page(page.owner);
-            const std::uint64_t owner_bit = Page::bit_of(page.owner);
-            marked_ += (owner_page.annex_marks & owner_bit) == 0;
-            owner_page.annex_marks |= owner_bit;
-        } else if (node.has(Flags::HasCallback) && (page.marks & bit) == 0) {
-            leaves_.push_back(id);
-            page.marks |= bit;
+        Node& node = page.nodes[Page::slot_of(id)];
+        if (!page.takes_marks) [[unlikely]] {
+            prepare_to_mark(page, node, id);
         }
+        node.is_due = true;
         return node;
     }
 
+    void prepare_to_mark(Page& page, const Node& node, NodeId id) {
+        if (page.kind == PageKind::Leaves) {
+            if (node.has(Flags::HasCallback) && !node.is_due) {
+                leaves_.push_back(id);
+            }
+            return;
+        }
+        Page& home = place(page);
+        if (page.kind == PageKind::Annex) {
+            home.nodes[Page::slot_of(page.owner)].annex_is_due = true;
+        }
+        home.takes_marks = true;
+        oldest_ = std::min(oldest_, home.position);
+    }
+
+    void visit_page(Page& page) {
+        for (std::uint32_t slot = page.filled; slot-- > 0;) {
+            Node& node = page.nodes[slot];
+            if (node.is_due) {
+                visit(page, slot);
+            }
+            if (node.annex_is_due) {
+                visit_annex(page.id_of(slot));
+                node.annex_is_due = false;
+            }
+        }
+    }
+
     void visit(Page& page, std::uint32_t slot) {
-        page.marks &= ~(std::uint64_t{1} << slot);
-        const NodeId id = page.id_of(slot);
-        const Node& node = page.nodes[slot];
+        Node& node = page.nodes[slot];
+        node.is_due = false;
+        if (!node.has(Flags::HasCallback | Flags::IntegerGrad) && !has_operands_elsewhere(node.op))
+            [[likely]] {
+            propagate<false>(node, [this](NodeId operand) -> Node& { return mark(operand); });
+        } else {
+            visit_special(page.id_of(slot), node);
+        }
+    }
+
+    void visit_special(NodeId id, const Node& node) {
         if (node.op == Op::Dot) {
             if (visit_dots(node)) {
                 return;
@@ -248,7 +285,7 @@ private:
         inputs_.resize(terms);
         for (std::size_t i = 0; i < terms; ++i) {
             const Input& input = application.inputs[i];
-            inputs_[i] = input.is_number() ? input.data.value : mark(input.live).data_value;
+            inputs_[i] = input.is_number() ? input.data.value : mark(input.live.id).data_value;
         }
         input_grads_.assign(terms, 0.0);
         pass_on(application, map, last);
@@ -275,10 +312,10 @@ private:
         row.hidden_grad = Scalar::integer(0.0) + dot.grad();
         for (const Input& input : application.inputs) {
             if (!input.is_number()) {
-                pass_to(mark(input.live), Scalar::integer(1.0), row.hidden_grad);
+                pass_to(mark(input.live.id), Scalar::integer(1.0), row.hidden_grad);
             }
         }
-        pass_to(mark(arena_.maps_[application.map].nodes.front()), Scalar::integer(1.0),
+        pass_to(mark(arena_.maps_[application.map].nodes.front().id), Scalar::integer(1.0),
                 row.hidden_grad);
         return true;
     }
@@ -288,13 +325,11 @@ private:
         if (row.dot == no_node) {
             return false;
         }
-        Page& page = arena_.page(row.dot);
-        const std::uint64_t bit = Page::bit_of(row.dot);
-        if ((page.marks & bit) == 0 || row.swept) {
+        Node& dot = arena_.node(row.dot);
+        if (!dot.is_due || row.swept) {
             return false;
         }
-        page.marks &= ~bit;
-        --marked_;
+        dot.is_due = false;
         return true;
     }
 
@@ -315,11 +350,11 @@ private:
         if (!map.is_plain || grad.is_integer) [[unlikely]] {
             for (std::size_t i = 0; i < terms; ++i) {
                 const Input& input = application.inputs[i];
-                Node& weight = mark(map.nodes[first + i]);
+                Node& weight = mark(map.nodes[first + i].id);
                 input_grads_[i] += weight.data_value * grad.value;
                 pass_to(weight, input.is_number() ? input.data : input.live.node->data(), grad);
             }
-            pass_to(mark(map.nodes[bias]), Scalar::integer(1.0), grad);
+            pass_to(mark(map.nodes[bias].id), Scalar::integer(1.0), grad);
             return;
         }
         add_scaled(map.grads.data() + first, inputs_.data(), grad.value, terms);
@@ -373,67 +408,62 @@ private:
     void visit_annex(NodeId owner) {
         const PageList& annex = arena_.annexes_.find(owner)->second;
         for (Page* page = annex.last(); page != nullptr; page = page->previous) {
-            while (page->marks != 0) {
-                visit(*page, static_cast<std::uint32_t>(63 - std::countl_zero(page->marks)));
-            }
+            visit_page(*page);
         }
     }
 
-    // Take all marks away, and show the visitor each page before its own are taken.
+    // Take all marks away, and show the visitor whose they were.
     template <typename Visitor>
     void take_marks(Visitor visitor) {
-        const auto take = [&visitor](Page& page) {
-            if ((page.marks | page.annex_marks) != 0) {
-                visitor(page);
-                page.marks = 0;
-                page.annex_marks = 0;
-            }
-        };
-        std::size_t left = marked_;
-        for (Page* page = page_; page != nullptr && left > 0; page = page->previous) {
-            left -= static_cast<std::size_t>(std::popcount(page->marks) +
-                                             std::popcount(page->annex_marks));
-            for (std::uint64_t bits = page->annex_marks; bits != 0; bits &= bits - 1) {
-                const auto slot = static_cast<std::uint32_t>(std::countr_zero(bits));
-                const PageList& annex = arena_.annexes_.find(page->id_of(slot))->second;
-                for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
-                    take(*hidden);
+        const auto take_from_nodes = [&visitor](Page& page) {
+            for (std::uint32_t slot = page.filled; slot-- > 0;) {
+                if (page.nodes[slot].is_due) {
+                    page.nodes[slot].is_due = false;
+                    visitor(page.id_of(slot));
                 }
             }
-            take(*page);
+        };
+        for (Page* page = page_; page != nullptr && page->position >= oldest_;
+             page = page->previous) {
+            if (!page->takes_marks) {
+                continue;
+            }
+            page->takes_marks = false;
+            take_from_nodes(*page);
+            for (std::uint32_t slot = page->filled; slot-- > 0;) {
+                if (page->nodes[slot].annex_is_due) {
+                    page->nodes[slot].annex_is_due = false;
+                    const PageList& annex = arena_.annexes_.find(page->id_of(slot))->second;
+                    for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
+                        take_from_nodes(*hidden);
+                    }
+                }
+            }
         }
         for (const NodeId leaf : leaves_) {
-            take(arena_.page(leaf));
+            arena_.node(leaf).is_due = false;
         }
     }
 
     void set_marks_aside() {
-        take_marks([this](const Page& page) {
-            aside_.push_back({page.number, page.marks, page.annex_marks});
-        });
+        take_marks([this](NodeId due) { aside_.push_back(due); });
     }
 
-    void put_marks_back() noexcept {
-        for (const Aside& aside : aside_) {
-            Page& page = *arena_.pages_[aside.page];
-            page.marks = aside.marks;
-            page.annex_marks = aside.annex_marks;
+    void put_marks_back() {
+        for (const NodeId due : std::exchange(aside_, {})) {
+            mark(due);
         }
-        aside_.clear();
+        for (const NodeId leaf : leaves_) {
+            arena_.node(leaf).is_due = true;
+        }
     }
-
-    struct Aside {
-        std::uint32_t page;
-        std::uint64_t marks;
-        std::uint64_t annex_marks;
-    };
 
     Arena& arena_;
     NodeId root_;
     Page* page_ = nullptr;        // where the walk is
-    std::size_t marked_ = 0;      // places in the log that are marked
+    std::uint64_t oldest_ = 0;    // position of the oldest page with marks
     std::vector<NodeId> leaves_;  // with callbacks, marked
-    std::vector<Aside> aside_;
+    std::vector<NodeId> aside_;   // marked, but for the moment another sweep's marks are there
     std::vector<std::uint32_t> open_maps_;
     std::vector<double> inputs_;       // of the application that is being visited
     std::vector<double> input_grads_;  // which they are still to get from it

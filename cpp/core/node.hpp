@@ -46,6 +46,8 @@ struct Node {
     std::uint32_t count;  // references by living consumers, plus one for a living wrapper
     Op op;
     Flags flags;
+    bool is_due;        // a running backward sweep has still to visit the node; see backward.cpp
+    bool annex_is_due;  // and some of the hidden nodes in its annex
 
     // Whether any of the flags is set.
     [[nodiscard]] bool has(Flags any) const noexcept { return (flags & any) != Flags::None; }

@@ -21,13 +21,13 @@ struct Page {
     static constexpr std::uint32_t slot_bits = 6;
     static constexpr std::uint64_t all_slots = ~std::uint64_t{0};
 
-    std::uint64_t marks;        // slots that a running backward sweep has still to visit
-    std::uint64_t annex_marks;  // slots whose annex has marks
-    std::uint64_t vacant;       // slots that hold no living node
-    std::uint32_t number;       // place in the page table
-    std::uint32_t filled;       // slots handed out since the page was last empty (not of leaves)
-    NodeId owner;               // of an annex
+    bool takes_marks;  // a backward sweep may mark nodes here without further ado
     PageKind kind;
+    NodeId owner;            // of an annex
+    std::uint64_t position;  // in the log: grows from page to page
+    std::uint64_t vacant;    // slots that hold no living node
+    std::uint32_t number;    // place in the page table
+    std::uint32_t filled;    // slots handed out since the page was last empty (not of leaves)
     // Neighbours in the list that the page is in: the log, the leaf pages with a vacant slot, or an
     // annex.
     Page* previous;

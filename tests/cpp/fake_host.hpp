@@ -52,7 +52,7 @@ public:
     void assign_backward(const Number& number, std::function<void()> step) {
         FakeWrapper* wrapper = wrap(number);
         wrapper->callback = std::move(step);
-        number.node().set(Flags::HasCallback, true);
+        arena_.set_callback(number.id(), true);
         arena_.keep_wrapper(number.id());
         forget(wrapper);
     }
