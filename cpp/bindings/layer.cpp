@@ -136,7 +136,9 @@ public:
     Signal& operator=(const Signal&) = delete;
     ~Signal() {
         for (const NodeId node : *nodes_) {
-            arena.release(node);
+            if (node != no_node) {
+                arena.release(node);
+            }
         }
     }
 
@@ -154,16 +156,17 @@ public:
 
     [[nodiscard]] const py::object& object() {
         if (!object_) {
-            py::list list(nodes_->size());
-            while (!nodes_->empty()) {
-                const NodeId node = nodes_->back();
-                nodes_->pop_back();
-                PyObject* wrapper = wrap(node);
-                if (wrapper == nullptr) {
+            // Making wrappers can run code, which must find no list with holes.
+            py::list list;
+            for (NodeId& node : *nodes_) {
+                auto wrapper =
+                    py::reinterpret_steal<py::object>(wrap(std::exchange(node, no_node)));
+                if (!wrapper) {
                     throw py::error_already_set();
                 }
-                PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(nodes_->size()), wrapper);
+                list.append(wrapper);
             }
+            nodes_->clear();
             object_ = unless_single(list);
         }
         return object_;
@@ -202,6 +205,9 @@ private:
         SpareVector<Input> collected;
         for (const NodeId id : *nodes_) {
             Node& node = arena.node(id);
+            if (node.has(watched_input)) {  // by code that has run since the last layer
+                return false;
+            }
             collected->push_back({{&node, id}, node.data()});
         }
         SpareVector<NodeId> outputs;
@@ -214,12 +220,10 @@ private:
         static_cast<void>(object());
         const py::list items(inputs());
         Inputs inputs(items.ptr());
-        py::list outputs(neurons.size());
-        Py_ssize_t position = 0;
+        py::list outputs;
         for (const py::handle neuron : neurons) {
-            auto output =
-                has_native_call(neuron.ptr()) ? neuron_output(neuron.ptr(), inputs) : neuron(items);
-            PyList_SET_ITEM(outputs.ptr(), position++, output.release().ptr());
+            outputs.append(has_native_call(neuron.ptr()) ? neuron_output(neuron.ptr(), inputs)
+                                                         : neuron(items));
         }
         object_ = unless_single(outputs);
     }

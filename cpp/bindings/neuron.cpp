@@ -63,7 +63,7 @@ NodeId plain_output(PyObject* neuron, Inputs& inputs) {
     const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
     const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
     const Op activation = named_activation(attributes);
-    return plain && is_native(activation)
+    return plain && attributes.w != nullptr && attributes.b != nullptr && is_native(activation)
                ? fused_weighted_sum(attributes.w, *collected, attributes.b, activation)
                : no_node;
 }

@@ -120,6 +120,13 @@ PyObject* wrap(NodeId owned) noexcept {
         arena.release(owned);
         return nullptr;
     }
+    if (arena.wrapper(owned) != nullptr) [[unlikely]] {
+        // The garbage collector has run code that has found the node in the graph.
+        PyObject* existing = Py_NewRef(static_cast<PyObject*>(arena.wrapper(owned)));
+        Py_DECREF(as_object(value));
+        arena.release(owned);
+        return existing;
+    }
     value->node = owned;
     value->content = &arena.node(owned);
     arena.set_wrapper(owned, value);

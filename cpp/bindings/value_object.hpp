@@ -50,7 +50,7 @@ void connect_arena() noexcept;
 // Make `value` the wrapper of the node, taking over one count of it.
 void attach(ValueObject* value, NodeId owned);
 
-// A new wrapper for a node that has none, taking over one count of it.
+// The wrapper of a node that had none when it was made, taking over one count of it.
 [[nodiscard]] PyObject* wrap(NodeId owned) noexcept;
 
 // The wrapper of the node, made if it has none: a new reference, or null with an error set.

@@ -41,6 +41,7 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
         map.activations.assign(activations.begin(), activations.end());
         map.data.resize(nodes.size());
         map.by_input.resize(map.weights());
+        map.dots.assign(activations.size(), 0);
     } catch (...) {
         maps_.give_back(number);
         throw;
@@ -107,9 +108,10 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
     application.map = map_number;
     application.dots = static_cast<std::uint32_t>(rows);
     application.has_numbers = std::ranges::any_of(inputs, &Input::is_number);
-    if (++map.applications == 1) {
-        for (const LiveNode& parameter : map.nodes) {
-            retain(parameter);
+    ++map.applications;
+    for (std::size_t row = 0; row < rows; ++row) {
+        if (map.dots[row]++ == 0) {
+            for_each_parameter(map, row, [this](LiveNode parameter) { retain(parameter); });
         }
     }
 }

@@ -22,13 +22,14 @@ struct LiveNode {
 struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
-    std::vector<LiveNode> nodes;     // the weights, row after row, then the biases
-    std::vector<double> data;        // of the nodes
-    std::vector<double> by_input;    // of the weights alone, input after input
-    std::vector<Op> activations;     // unary operations or no_activation, one a row
-    std::uint64_t version = 0;       // of the watched weights; 0, as never, if these are not
-    std::uint32_t applications = 0;  // while there are any, they hold one count of each node
-    bool has_maker = false;          // and whoever has made the map may apply it once more
+    std::vector<LiveNode> nodes;      // the weights, row after row, then the biases
+    std::vector<double> data;         // of the nodes
+    std::vector<double> by_input;     // of the weights alone, input after input
+    std::vector<Op> activations;      // unary operations or no_activation, one a row
+    std::uint64_t version = 0;        // of the watched weights; 0, as never, if these are not
+    std::vector<std::uint32_t> dots;  // that live, of each row: they hold one count of its nodes
+    std::uint32_t applications = 0;   // that live
+    bool has_maker = false;           // and whoever has made the map may apply it once more
 
     // What the backward sweep that is running knows of the map.
     bool is_open = false;          // the rest is valid

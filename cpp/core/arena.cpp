@@ -99,7 +99,7 @@ std::vector<NodeId> Arena::dependents(NodeId id) {
     };
     for (Page* page = log_.first(); page != nullptr; page = page->next) {
         for_each_living(*page, [&](NodeId place) {
-            if (node(place).op == Op::Dot && !keeps_any(node(place), is_known)) {
+            if (node(place).op == Op::Dot && !hides_any(node(place), is_known)) {
                 return;
             }
             show_hidden_nodes(place);
@@ -181,6 +181,11 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
                                      Waiting& waiting) noexcept {
     Application& application = applications_[number];
     application.rows[row].dot = no_node;
+    AffineMap& map = maps_[application.map];
+    if (--map.dots[row] == 0) {
+        for_each_parameter(map, row,
+                           [&](LiveNode parameter) { release_operand(parameter, waiting); });
+    }
     if (--application.dots == 0) {
         end_application(number, waiting);
     }
@@ -194,13 +199,8 @@ void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {
         }
     }
     AffineMap& map = maps_[application.map];
-    if (--map.applications == 0) {
-        for (const LiveNode& parameter : map.nodes) {
-            release_operand(parameter, waiting);
-        }
-        if (!map.has_maker) {
-            maps_.give_back(application.map);
-        }
+    if (--map.applications == 0 && !map.has_maker) {
+        maps_.give_back(application.map);
     }
     applications_.give_back(number);
 }

@@ -45,7 +45,8 @@ public:
             open = &open_page(PageKind::Leaves);
         }
         const auto slot = static_cast<std::uint32_t>(std::countr_zero(open->vacant));
-        if (std::has_single_bit(open->vacant)) {
+        const std::uint64_t rest = open->vacant & (open->vacant - 1);
+        if (rest == 0) {
             open_leaf_pages_.remove(*open);
         }
         return fill(*open, slot, Op::Leaf, data, {no_node, no_node});
@@ -208,13 +209,26 @@ private:
     [[nodiscard]] static std::size_t row_of(const Node& dot) noexcept {
         return static_cast<std::size_t>(dot.operands[1]);
     }
-    // Whether any node that the Dot keeps alive satisfies the predicate.
+    // Visit the weights and the bias of a row.
+    template <typename Visitor>
+    static void for_each_parameter(const AffineMap& map, std::size_t row, Visitor visit) {
+        const std::size_t terms = map.terms();
+        for (std::size_t i = row * terms; i < (row + 1) * terms; ++i) {
+            visit(map.nodes[i]);
+        }
+        visit(map.nodes[map.bias_of(row)]);
+    }
+    // Whether any operand of the nodes that a Dot stands for satisfies the predicate.
     template <typename Predicate>
-    [[nodiscard]] bool keeps_any(const Node& dot, Predicate predicate) noexcept {
+    [[nodiscard]] bool hides_any(const Node& dot, Predicate predicate) noexcept {
         const Application& parts = application(dot);
-        const auto satisfies = [&](const LiveNode& kept) { return predicate(kept.id); };
-        return std::ranges::any_of(maps_[parts.map].nodes, satisfies) ||
-               std::ranges::any_of(parts.inputs, satisfies, &Input::live);
+        bool found = false;
+        const auto look = [&](LiveNode operand) { found |= predicate(operand.id); };
+        for_each_parameter(maps_[parts.map], row_of(dot), look);
+        for (const Input& input : parts.inputs) {
+            look(input.live);
+        }
+        return found;
     }
     // The row's Dot is dead or has been expanded; an application is over with its last.
     void leave_application(std::uint32_t application, std::size_t row, Waiting& waiting) noexcept;

@@ -288,13 +288,14 @@ private:
             inputs_[i] = input.is_number() ? input.data.value : mark(input.live.id).data_value;
         }
         input_grads_.assign(terms, 0.0);
+        has_input_grads_ = false;
         pass_on(application, map, last);
         for (std::size_t row = last; row-- > 0;) {
             if (take_mark(application.rows[row])) {
                 pass_on(application, map, row);
             }
         }
-        for (std::size_t i = 0; i < terms; ++i) {
+        for (std::size_t i = 0; has_input_grads_ && i < terms; ++i) {
             if (!application.inputs[i].is_number()) {
                 pass_to(*application.inputs[i].live.node, Scalar::real(input_grads_[i]),
                         Scalar::integer(1.0));
@@ -351,12 +352,16 @@ private:
             for (std::size_t i = 0; i < terms; ++i) {
                 const Input& input = application.inputs[i];
                 Node& weight = mark(map.nodes[first + i].id);
-                input_grads_[i] += weight.data_value * grad.value;
+                const Scalar weight_data = weight.data();
                 pass_to(weight, input.is_number() ? input.data : input.live.node->data(), grad);
+                if (!input.is_number()) {
+                    pass_to(*input.live.node, weight_data, grad);
+                }
             }
             pass_to(mark(map.nodes[bias].id), Scalar::integer(1.0), grad);
             return;
         }
+        has_input_grads_ = true;
         add_scaled(map.grads.data() + first, inputs_.data(), grad.value, terms);
         add_scaled(input_grads_.data(), map.current.data() + first, grad.value, terms);
         map.grads[bias] += grad.value;
@@ -466,7 +471,8 @@ private:
     std::vector<NodeId> aside_;   // marked, but for the moment another sweep's marks are there
     std::vector<std::uint32_t> open_maps_;
     std::vector<double> inputs_;       // of the application that is being visited
-    std::vector<double> input_grads_;  // which they are still to get from it
+    std::vector<double> input_grads_;  // which they are still to get from it,
+    bool has_input_grads_ = false;     // if any
 };
 
 void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
