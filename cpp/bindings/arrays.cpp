@@ -38,6 +38,10 @@ private:
             values_.push_back(object);
             return;
         }
+        if (py::isinstance<py::array>(object) && py::array(object).ndim() == 0) {
+            visit(object.attr("item")(), depth);
+            return;
+        }
         if (PyUnicode_Check(object.ptr()) || !py::hasattr(object, "__iter__")) {
             PyErr_Format(PyExc_TypeError,
                          "values must be Values in nested sequences, but there is a %.200s",
@@ -70,7 +74,13 @@ private:
 };
 
 py::object as_array(const py::object& numbers) {
-    return py::module_::import("numpy").attr("asarray")(numbers);
+    const py::object array = py::module_::import("numpy").attr("asarray")(numbers);
+    const auto kind = array.attr("dtype").attr("kind").cast<std::string>();
+    if (kind == "M" || kind == "m") {  // whose elements Python takes for ints
+        throw py::type_error(
+            py::str("array must be of real numbers, not {}").format(array.attr("dtype")));
+    }
+    return array;
 }
 
 Scalar number(py::handle object) {
@@ -81,20 +91,23 @@ Scalar number(py::handle object) {
     return scalar;
 }
 
-py::object leaves(py::handle numbers) {
-    if (!PyList_CheckExact(numbers.ptr())) {
+// Of lists in lists, so many deep, of numbers.
+py::object leaves(py::handle numbers, std::size_t dimensions) {
+    if (dimensions == 0) {
         auto leaf = py::reinterpret_steal<py::object>(wrap(arena.leaf(number(numbers))));
         return leaf ? leaf : throw py::error_already_set();
     }
-    const auto list = py::reinterpret_borrow<py::list>(numbers);
-    py::list values(list.size());
-    for (std::size_t i = 0; i < list.size(); ++i) {
-        values[i] = leaves(list[i]);
+    py::list values;
+    for (const py::handle item : numbers) {
+        values.append(leaves(item, dimensions - 1));
     }
     return values;
 }
 
-py::object values_of(const py::object& array) { return leaves(as_array(array).attr("tolist")()); }
+py::object values_of(const py::object& array) {
+    const py::object numbers = as_array(array);
+    return leaves(numbers.attr("tolist")(), numbers.attr("ndim").cast<std::size_t>());
+}
 
 template <double Node::* member>
 py::array_t<double> numbers_of(const py::object& values) {
@@ -168,8 +181,12 @@ void sgd_step(const py::list& parameters, double lr, double momentum, double wei
         const double grad = weight_decay == 0.0
                                 ? node->grad_value
                                 : node->grad_value + weight_decay * node->data_value;
-        *velocity = momentum == 0.0 ? grad : momentum * *velocity + grad;
-        node->set_data(Scalar::real(node->data_value - lr * *velocity++));
+        double step = grad;
+        if (momentum != 0.0) {
+            step = *velocity = momentum * *velocity + grad;
+        }
+        ++velocity;
+        node->set_data(Scalar::real(node->data_value - lr * step));
         arena.changed(*node);
     }
 }

@@ -23,6 +23,7 @@
 #include <array>
 #include <cstddef>
 #include <deque>
+#include <vector>
 
 namespace mgx {
 
@@ -167,22 +168,22 @@ bool hold_operands(ValueObject* value) noexcept {
     }
     return guarded(false, [&] {
         const auto operands = arena.operands(value->node);
-        const auto wrappers = py::reinterpret_steal<py::object>(
-            PyTuple_New(static_cast<Py_ssize_t>(operands.size())));
-        if (!wrappers) {
-            return false;
-        }
-        Py_ssize_t position = 0;
+        std::vector<py::object> wrappers;
+        wrappers.reserve(operands.size());
         for (const NodeId operand : operands) {
-            PyObject* wrapper = wrapper_of(operand);
-            if (wrapper == nullptr) {
+            wrappers.push_back(py::reinterpret_steal<py::object>(wrapper_of(operand)));
+            if (!wrappers.back()) {
                 return false;
             }
-            PyTuple_SET_ITEM(wrappers.ptr(), position++, wrapper);
+        }
+        // Whoever looks at all tuples while wrappers are made must find none with holes.
+        py::tuple tuple(wrappers.size());
+        for (std::size_t i = 0; i < wrappers.size(); ++i) {
+            PyTuple_SET_ITEM(tuple.ptr(), static_cast<Py_ssize_t>(i), wrappers[i].release().ptr());
         }
         keep(value);
         if (value->operands == nullptr) {  // the garbage collector may have come here in between
-            value->operands = Py_NewRef(wrappers.ptr());
+            value->operands = tuple.release().ptr();
             arena.leave_operands_to_wrapper(value->node);
         }
         return true;

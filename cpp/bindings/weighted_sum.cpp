@@ -175,17 +175,17 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
         factors[i] = swapped ? inputs[i] : weights[i];
         others[i] = swapped ? weights[i] : inputs[i];
     }
+    const py::object bias = as_value_object(b, "b");  // may run code, so it comes first
     Inputs collector(others.ptr());
     SpareVector<Input> collected;
-    if (collector.collect(*collected)) {
-        const py::object bias = as_value_object(b, "b");
-        const NodeId fused =
-            fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation);
-        if (fused != no_node) {
-            return owned_value(fused);
-        }
-    }
-    return as_value_object(weighted_sum_in_python(weights, Inputs(inputs.ptr()), b), "b");
+    const NodeId fused =
+        collector.collect(*collected)
+            ? fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation)
+            : no_node;
+    return fused != no_node
+               ? owned_value(fused)
+               : as_value_object(weighted_sum_in_python(weights, Inputs(inputs.ptr()), b),
+                                 "the sum of the products of ws and xs");
 }
 
 py::object sum(const py::object& values) {

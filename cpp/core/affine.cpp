@@ -9,28 +9,18 @@
 // flag IsWeight, and whatever happens to such a node that could matter to a map (its number, its
 // wrapper, its callback) raises the version. So a training step reads each parameter once.
 //
+// A row's nodes are held while a Dot of the row lives. If the last one dies while the map may serve
+// again, they are still held, so that calls whose outputs nobody keeps need not count all weights;
+// but nobody can tell: the first thing that happens to any watched weight lets go of all such rows,
+// and nodes that keep their wrappers are never held that way.
+//
 // A sum is added up in the order in which micrograd adds it; what runs side by side in the lanes of
 // the processor are the rows.
 
 #include "core/arena.hpp"
+#include "core/kernels.hpp"
 
 namespace mgx {
-
-namespace {
-
-// sums += weights * inputs, one input after another; nothing overlaps.
-void add_products(const double* __restrict weights, std::span<const Input> inputs,
-                  double* __restrict sums, std::size_t rows) noexcept {
-    for (const Input& input : inputs) {
-        const double x = input.data.value;
-        for (std::size_t row = 0; row < rows; ++row) {
-            sums[row] += weights[row] * x;
-        }
-        weights += rows;
-    }
-}
-
-}  // namespace
 
 std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const Op> activations,
                               bool watched) {
@@ -42,6 +32,8 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
         map.data.resize(nodes.size());
         map.by_input.resize(map.weights());
         map.dots.assign(activations.size(), 0);
+        map.is_held.assign(activations.size(), 0);
+        idle_maps_.reserve(maps_.objects().size());  // so that giving up never allocates
     } catch (...) {
         maps_.give_back(number);
         throw;
@@ -65,6 +57,7 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
 }
 
 void Arena::release_map(std::uint32_t number) noexcept {
+    let_go_of_idle_rows();
     maps_[number].has_maker = false;
     if (maps_[number].applications == 0) {
         maps_.give_back(number);
@@ -88,7 +81,12 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
                 sums_.front() += input.data.value;
             }
         } else {
-            add_products(map.by_input.data(), inputs, sums_.data(), rows);
+            numbers_.clear();
+            for (const Input& input : inputs) {
+                numbers_.push_back(input.data.value);
+            }
+            kernels().add_products(map.by_input.data(), numbers_.data(), numbers_.size(),
+                                   sums_.data(), rows);
         }
         for (; made < rows; ++made) {
             const double sum = sums_[made];
@@ -110,7 +108,9 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
     application.has_numbers = std::ranges::any_of(inputs, &Input::is_number);
     ++map.applications;
     for (std::size_t row = 0; row < rows; ++row) {
-        if (map.dots[row]++ == 0) {
+        ++map.dots[row];
+        if (map.is_held[row] == 0) {
+            map.is_held[row] = 1;
             for_each_parameter(map, row, [this](LiveNode parameter) { retain(parameter); });
         }
     }

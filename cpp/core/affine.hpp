@@ -27,9 +27,11 @@ struct AffineMap {
     std::vector<double> by_input;     // of the weights alone, input after input
     std::vector<Op> activations;      // unary operations or no_activation, one a row
     std::uint64_t version = 0;        // of the watched weights; 0, as never, if these are not
-    std::vector<std::uint32_t> dots;  // that live, of each row: they hold one count of its nodes
+    std::vector<std::uint32_t> dots;  // that live, of each row
+    std::vector<char> is_held;        // whether the map holds a count of the row's nodes
     std::uint32_t applications = 0;   // that live
-    bool has_maker = false;           // and whoever has made the map may apply it once more
+    bool has_maker = false;           // who may apply the map again
+    bool may_be_idle = false;         // it is in the arena's list of such maps
 
     // What the backward sweep that is running knows of the map.
     bool is_open = false;          // the rest is valid

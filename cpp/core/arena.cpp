@@ -137,6 +137,7 @@ void Arena::keep_wrapper(NodeId id) {
         dropped_.reserve(2 * keepers_ + 16);  // so that putting off a drop never allocates
     }
     ++keepers_;
+    changed(kept);
     kept.set(Flags::KeepsWrapper, true);
     if (kept.count >= 2) {
         host_->hold(wrapper(id));
@@ -183,12 +184,42 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
     application.rows[row].dot = no_node;
     AffineMap& map = maps_[application.map];
     if (--map.dots[row] == 0) {
-        for_each_parameter(map, row,
-                           [&](LiveNode parameter) { release_operand(parameter, waiting); });
+        bool stays_held = map.has_maker && is_current(application.map);
+        if (stays_held) {
+            for_each_parameter(map, row, [&](LiveNode parameter) {
+                stays_held &= !parameter.node->has(Flags::KeepsWrapper);
+            });
+        }
+        if (!stays_held) {
+            let_go_of_row(map, row, waiting);
+        } else if (!map.may_be_idle) {
+            map.may_be_idle = true;
+            idle_maps_.push_back(application.map);
+        }
     }
     if (--application.dots == 0) {
         end_application(number, waiting);
     }
+}
+
+void Arena::let_go_of_row(AffineMap& map, std::size_t row, Waiting& waiting) noexcept {
+    map.is_held[row] = 0;
+    for_each_parameter(map, row, [&](LiveNode parameter) { release_operand(parameter, waiting); });
+}
+
+void Arena::let_go_of_listed_rows() noexcept {
+    Waiting waiting;
+    for (const std::uint32_t number : idle_maps_) {
+        AffineMap& map = maps_[number];
+        map.may_be_idle = false;
+        for (std::size_t row = 0; row < map.rows(); ++row) {
+            if (map.dots[row] == 0 && map.is_held[row] != 0) {
+                let_go_of_row(map, row, waiting);
+            }
+        }
+    }
+    idle_maps_.clear();
+    reclaim(waiting);
 }
 
 void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {

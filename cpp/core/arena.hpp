@@ -89,7 +89,12 @@ public:
         return maps_[map].version == weights_version_;
     }
     // Something has happened to the node that could matter to a watched map.
-    void changed(const Node& node) noexcept { weights_version_ += node.has(Flags::IsWeight); }
+    void changed(const Node& node) noexcept {
+        if (node.has(Flags::IsWeight)) {
+            ++weights_version_;
+            let_go_of_idle_rows();
+        }
+    }
 
     // Apply the map, which is current, to as many inputs as it has columns. The results are new
     // nodes, one for each row; they take over the caller's counts of the inputs.
@@ -233,6 +238,13 @@ private:
     // The row's Dot is dead or has been expanded; an application is over with its last.
     void leave_application(std::uint32_t application, std::size_t row, Waiting& waiting) noexcept;
     void leave_application(std::uint32_t application, std::size_t row) noexcept;
+    void let_go_of_row(AffineMap& map, std::size_t row, Waiting& waiting) noexcept;
+    void let_go_of_idle_rows() noexcept {
+        if (!idle_maps_.empty()) {
+            let_go_of_listed_rows();
+        }
+    }
+    void let_go_of_listed_rows() noexcept;
     void end_application(std::uint32_t application, Waiting& waiting) noexcept;
     void expand(NodeId id);
     // Pages for so many hidden nodes; the first of them.
@@ -254,8 +266,10 @@ private:
     std::unordered_map<NodeId, PageList> annexes_;
     Slab<AffineMap> maps_;
     Slab<Application> applications_;
+    std::vector<std::uint32_t> idle_maps_;  // that may hold rows without Dots
     std::uint64_t weights_version_ = 1;
-    std::vector<double> sums_;  // a buffer
+    std::vector<double> numbers_;  // buffers of apply_taking: the inputs'
+    std::vector<double> sums_;     // and the rows'
 
     WrapperHost* host_ = nullptr;
     std::size_t keepers_ = 0;  // living nodes that keep their wrapper

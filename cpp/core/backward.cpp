@@ -21,10 +21,12 @@
 #include "core/backward.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <utility>
 #include <vector>
+
+#include "core/kernels.hpp"
 
 namespace mgx {
 
@@ -109,14 +111,6 @@ inline void propagate(const Node& node, Reach reach) {
         case Op::Custom:
         case Op::Dot:
             break;
-    }
-}
-
-// sums += factor * numbers; the two do not overlap.
-void add_scaled(double* __restrict sums, const double* __restrict numbers, double factor,
-                std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
-        sums[i] += numbers[i] * factor;
     }
 }
 
@@ -312,8 +306,11 @@ private:
         row.swept = true;
         row.hidden_grad = Scalar::integer(0.0) + dot.grad();
         for (const Input& input : application.inputs) {
+            // The last stands beside the last hidden sum: it gets what the visible sum has got.
+            const bool is_last = &input == &application.inputs.back();
             if (!input.is_number()) {
-                pass_to(mark(input.live.id), Scalar::integer(1.0), row.hidden_grad);
+                pass_to(mark(input.live.id), Scalar::integer(1.0),
+                        is_last ? dot.grad() : row.hidden_grad);
             }
         }
         pass_to(mark(arena_.maps_[application.map].nodes.front().id), Scalar::integer(1.0),
@@ -362,8 +359,8 @@ private:
             return;
         }
         has_input_grads_ = true;
-        add_scaled(map.grads.data() + first, inputs_.data(), grad.value, terms);
-        add_scaled(input_grads_.data(), map.current.data() + first, grad.value, terms);
+        kernels_.pass_on(grad.value, inputs_.data(), map.current.data() + first, terms,
+                         map.grads.data() + first, input_grads_.data());
         map.grads[bias] += grad.value;
         map.has_passed[index] = 1;
     }
@@ -379,13 +376,22 @@ private:
         map.grads.assign(map.nodes.size(), 0.0);
         map.has_passed.assign(map.rows(), 0);
         map.is_plain = true;
-        for (std::size_t i = 0; i < map.nodes.size(); ++i) {
+        map.is_unchanged = true;
+        const auto learn = [&map](std::size_t i) {
             const Node& node = *map.nodes[i].node;
             map.current[i] = node.data_value;
             map.is_plain &= node.op == Op::Leaf && !node.has(Flags::HasCallback);
+            map.is_unchanged &= std::bit_cast<std::uint64_t>(map.current[i]) ==
+                                std::bit_cast<std::uint64_t>(map.data[i]);
+        };
+        for (std::size_t row = 0; row < map.rows(); ++row) {
+            if (map.dots[row] > 0) {  // the others' parameters may be gone
+                for (std::size_t i = row * map.terms(); i < (row + 1) * map.terms(); ++i) {
+                    learn(i);
+                }
+                learn(map.bias_of(row));
+            }
         }
-        map.is_unchanged =
-            std::memcmp(map.current.data(), map.data.data(), map.data.size() * sizeof(double)) == 0;
         map.is_open = true;
         return map;
     }
@@ -465,6 +471,7 @@ private:
 
     Arena& arena_;
     NodeId root_;
+    const Kernels& kernels_ = kernels();
     Page* page_ = nullptr;        // where the walk is
     std::uint64_t oldest_ = 0;    // position of the oldest page with marks
     std::vector<NodeId> leaves_;  // with callbacks, marked

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from numbers import Real
 
 from microgradx import _core
 from microgradx.engine import Value
 
 __all__ = ["SGD"]
+
+
+def _setting(name: str, number: float) -> float:
+    if not isinstance(number, Real):
+        raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
+    if not number >= 0:
+        raise ValueError(f"{name} must be 0 or positive, not {number}")
+    return float(number)
 
 
 class SGD:
@@ -40,7 +49,7 @@ class SGD:
     Raises
     ------
     TypeError
-        If `params` is not an iterable of Values.
+        If `params` is not an iterable of Values, or another argument not a real number.
     ValueError
         If `params` is empty or names a parameter twice, or if `lr`, `momentum` or `weight_decay`
         is negative or NaN.
@@ -51,6 +60,8 @@ class SGD:
     ) -> None:
         if isinstance(params, Value):
             raise TypeError("params must be an iterable of Values, not one Value: write [value]")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"params must be an iterable of Values, not {type(params).__name__}")
         self.params = list(params)
         for p in self.params:
             if not isinstance(p, Value):
@@ -59,13 +70,9 @@ class SGD:
             raise ValueError("params is empty: there is nothing to optimise")
         if len(set(map(id, self.params))) < len(self.params):
             raise ValueError("params names a parameter twice: it would take two steps at once")
-        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        for name, setting in settings.items():
-            if not setting >= 0:
-                raise ValueError(f"{name} must be 0 or positive, not {setting}")
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
+        self.lr = _setting("lr", lr)
+        self.momentum = _setting("momentum", momentum)
+        self.weight_decay = _setting("weight_decay", weight_decay)
         self._velocities = array("d", [0.0]) * len(self.params)
 
     def zero_grad(self) -> None:
