@@ -53,12 +53,11 @@ def measure_all(quick: bool) -> Iterator[Row]:
     span = 0.001 if quick else 0.05
     short_chain, long_chain = CHAINS
     left_out = long_chain if quick else short_chain
-    with Worker(MICROGRAD) as micrograd, Worker(MICROGRADX) as microgradx:
+    with Worker(MICROGRAD.name) as micrograd, Worker(MICROGRADX.name) as microgradx:
         for name in (*STATEMENTS, *(program for program in PROGRAMS if program != left_out)):
-            _announce(name)
+            announce(name)
             contestants = {
-                worker.engine.name: partial(worker.seconds, name)
-                for worker in (micrograd, microgradx)
+                worker.name: partial(worker.seconds, name) for worker in (micrograd, microgradx)
             }
             if name in STATEMENTS:
                 contestants[FLOAT] = partial(microgradx.seconds, FLOAT)
@@ -72,10 +71,10 @@ def measure_all(quick: bool) -> Iterator[Row]:
     if peak_is_known():
         quantities["memory of a node, peak"] = bytes_at_peak
     for name, quantity in quantities.items():
-        _announce(name)
+        announce(name)
         yield Row(name, "B", True, {engine.name: [quantity(engine, levels)] for engine in ENGINES})
 
-    _announce("import")
+    announce("import")
     imports: dict[str, list[float]] = {engine.name: [] for engine in ENGINES}
     for _ in range(1 if quick else PROGRAM_ROUNDS):
         for engine in ENGINES:
@@ -83,11 +82,12 @@ def measure_all(quick: bool) -> Iterator[Row]:
     yield Row("import", "s", True, imports)
 
 
+def announce(benchmark: str) -> None:
+    """Say on standard error what is measured now."""
+    print(f"measuring {benchmark}", file=sys.stderr, flush=True)
+
+
 def _rounds(benchmark: str, collect: bool) -> int:
     if benchmark in STATEMENTS:
         return OPERATION_ROUNDS
     return SLOW_ROUNDS if collect and benchmark in SLOW_TO_COLLECT else PROGRAM_ROUNDS
-
-
-def _announce(benchmark: str) -> None:
-    print(f"measuring {benchmark}", file=sys.stderr, flush=True)

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from microgradx.demo import two_moons
+from microgradx.demo import Floats, Labels, two_moons
 
 from .engines import Engine
 
 Result = TypeVar("Result")
 
+SEED = 1337
 GPT_NAME = "amelia"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of training, done when called.
+
+    Attributes
+    ----------
+    run
+        Does the step and returns the loss that it found.
+    parameters
+        Returns the numbers that are trained.
+    """
+
+    run: Callable[[], float]
+    parameters: Callable[[], Iterable[float]]
+
+    def __call__(self) -> float:
+        """Do the step and return its loss."""
+        return self.run()
 
 
 def readme_expression(engine: Engine) -> Callable[[], object]:
@@ -38,15 +61,20 @@ def readme_expression(engine: Engine) -> Callable[[], object]:
     return expression
 
 
-def moons_step(engine: Engine) -> Callable[[], object]:
+def moons_data() -> tuple[Floats, Labels]:
+    """Return the 100 points of micrograd's demo and their labels, -1 and 1."""
+    points, labels = two_moons(samples=100, noise=0.1, random_state=SEED)
+    return points, labels * 2 - 1
+
+
+def moons_step(engine: Engine) -> Step:
     """Return a step of micrograd's demo: forward, accuracy, zero_grad, backward, update."""
     Value = engine.Value
-    points, labels = two_moons(samples=100, noise=0.1, random_state=1337)
-    labels = labels * 2 - 1
-    random.seed(1337)
+    points, labels = moons_data()
+    random.seed(SEED)
     model = engine.MLP(2, [16, 16, 1])
 
-    def step() -> None:
+    def step() -> float:
         inputs = [list(map(Value, row)) for row in points]
         scores = list(map(model, inputs))
         losses = [(1 + -yi * score).relu() for yi, score in zip(labels, scores, strict=True)]
@@ -57,22 +85,25 @@ def moons_step(engine: Engine) -> Callable[[], object]:
         loss.backward()
         for p in model.parameters():
             p.data -= 0.1 * p.grad
+        return float(loss.data)
 
-    return step
+    return Step(step, lambda: [p.data for p in model.parameters()])
 
 
-def gpt_step(engine: Engine) -> Callable[[], object]:
+def gpt_step(engine: Engine) -> Step:
     """Return a step of the scalar GPT: forward, backward, Adam; the same name every time."""
     program: Any = engine.load("gpt.py")
     model = program.make_model()
     parameters = model.parameters()
+    steps = itertools.count()
 
-    def step() -> None:
+    def step() -> float:
         loss = program.loss_of(model, GPT_NAME)
         loss.backward()
-        program.adam(parameters, 0, rate=0.01)
+        program.adam(parameters, next(steps), rate=0.01)
+        return float(loss.data)
 
-    return step
+    return Step(step, lambda: [p.data for p in model.parameters()])
 
 
 def deep_chain(engine: Engine, depth: int) -> Callable[[], object]:

@@ -80,7 +80,7 @@ class Row:
     def cells(self) -> list[str]:
         """Return what the columns of a table say."""
         least = [self.least(engine) for engine in (MICROGRAD.name, MICROGRADX.name)]
-        return [*(_with_unit(value, self.unit) for value in least), f"{_short(self.ratio)} ×"]
+        return [*(_with_unit(value, self.unit) for value in least), f"{short(self.ratio)} ×"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything about the row."""
@@ -99,42 +99,51 @@ class Row:
 
 def as_json(rows: Sequence[Row]) -> str:
     """Return all that was measured, and where."""
-    document = {"environment": environment(), "rows": [row.as_dict() for row in rows]}
+    document = {"environment": environment(MICROGRAD.name), "rows": [row.as_dict() for row in rows]}
     return json.dumps(document, indent=2)
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """Return a table for the README, and where it was measured."""
     headings = ["", *COLUMNS, *(f"{column}, GC off" for column in COLUMNS), "in `float * float`"]
-    rules = ["---", *["---:"] * (len(headings) - 1)]
     body = [[f"`{name}`" if name in STATEMENTS else name, *cells] for name, *cells in _table(rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, rules, *body))
-    return f"{table}\n\n{_environment_line()}"
+    return f"{markdown_table([headings, *body])}\n\n{environment_line(MICROGRAD.name)}"
 
 
 def as_text(rows: Sequence[Row]) -> str:
     """Return a table for the terminal, how it was measured, and where."""
     groups = ["", "", "GC as it comes", "", "", "GC off", "", "in float"]
-    lines = [groups, ["", *COLUMNS, *COLUMNS, "* float"], *_table(rows)]
+    table = text_table([groups, ["", *COLUMNS, *COLUMNS, "* float"], *_table(rows)])
+    rounds = {len(values) for row in rows if row.unit == "s" for values in row.samples.values()}
+    method = METHOD.format(rounds=", ".join(map(str, sorted(rounds, reverse=True))))
+    return f"{table}\n\n{method}\n{textwrap.fill(environment_line(MICROGRAD.name), 100)}"
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first line is the heading, numbers to the right."""
+    headings, *body = lines
+    rules = ["---", *["---:"] * (len(headings) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rules, *body))
+
+
+def text_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return aligned columns, the first to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = "\n".join(
+    return "\n".join(
         "  ".join(
             cell.rjust(width) if column else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
-    rounds = {len(values) for row in rows if row.unit == "s" for values in row.samples.values()}
-    method = METHOD.format(rounds=", ".join(map(str, sorted(rounds, reverse=True))))
-    return f"{table}\n\n{method}\n{textwrap.fill(_environment_line(), 100)}"
 
 
-def environment() -> dict[str, str]:
-    """Return what the numbers depend on."""
+def environment(*packages: str) -> dict[str, str]:
+    """Return what the numbers depend on, the versions of the packages included."""
     build = microgradx.build_info()
     return {
         "microgradx": microgradx.__version__,
-        "micrograd": version("micrograd"),
+        **{package: version(package) for package in packages},
         "Python": platform.python_version(),
         "NumPy": version("numpy"),
         "compiler": str(build["compiler"]),
@@ -143,8 +152,22 @@ def environment() -> dict[str, str]:
     }
 
 
-def _environment_line() -> str:
-    return ", ".join(f"{name} {value}" for name, value in environment().items()) + "."
+def environment_line(*packages: str) -> str:
+    """Return the environment as a sentence."""
+    return ", ".join(f"{name} {value}" for name, value in environment(*packages).items()) + "."
+
+
+def seconds_with_unit(seconds: float) -> str:
+    """Return a time with three digits."""
+    for scale, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ")):
+        if seconds >= scale:
+            return f"{short(seconds / scale)} {prefix}s"
+    return f"{short(seconds / 1e-9)} ns"
+
+
+def short(value: float) -> str:
+    """Return the number with three digits, or all those before the point."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def _table(rows: Sequence[Row]) -> list[list[str]]:
@@ -156,19 +179,9 @@ def _table(rows: Sequence[Row]) -> list[list[str]]:
         for collect in (True, False):
             line += found[collect].cells() if collect in found else [""] * len(COLUMNS)
         multiple = found[False].float_multiple if False in found else None
-        lines.append([*line, "" if multiple is None else _short(multiple)])
+        lines.append([*line, "" if multiple is None else short(multiple)])
     return lines
 
 
 def _with_unit(value: float, unit: str) -> str:
-    if unit == "B":
-        return f"{value:,.0f} B"
-    for scale, prefix in ((1, ""), (1e-3, "m"), (1e-6, "µ")):
-        if value >= scale:
-            return f"{_short(value / scale)} {prefix}s"
-    return f"{_short(value / 1e-9)} ns"
-
-
-def _short(value: float) -> str:
-    """Return the number with three digits, or all those before the point."""
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+    return f"{value:,.0f} B" if unit == "B" else seconds_with_unit(value)

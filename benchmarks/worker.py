@@ -1,35 +1,45 @@
-"""A process of its own for each engine, as its users run it, which times what it is told to."""
+"""A process of its own for each contestant, as its users run it, which times what it is told to."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import lru_cache, partial
 from types import TracebackType
 
 from .engines import Engine
 from .operations import FLOAT, STATEMENTS, float_product, operation
 from .programs import CHAINS, PROGRAMS, with_deep_stack
-from .timing import Task
+from .timing import Seconds, Task
+
+# What the linear algebra beneath NumPy and PyTorch looks at, and JAX, which counts processors so.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"
+)
 
 
 class Worker:
-    """A process that runs one engine and ends with the context, or with the process that began it.
+    """A process on one thread that ends with the context, or with the process that began it.
 
     Parameters
     ----------
-    engine
-        What it runs.
+    name
+        What it runs: an engine, or what else the module knows.
+    module
+        The module that serves there.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, name: str, module: str = __name__) -> None:
+        self.name = name
         # In a session of its own it is not interrupted by the terminal: who began it ends it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, engine.name],
+            [sys.executable, "-m", module, name],
             bufsize=0,
+            env=os.environ | ONE_THREAD,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -61,8 +71,15 @@ class Worker:
             self._process.stdin.write(json.dumps([benchmark, collect, loops]).encode() + b"\n")
         answer = self._process.stdout.readline()
         if not answer:
-            raise ChildProcessError(f"{self.engine.name} failed in {benchmark!r}, as told above")
+            raise ChildProcessError(f"{self.name} failed in {benchmark!r}, as told above")
         return float(answer)
+
+
+def serve(seconds_of: Callable[[str], Seconds]) -> None:
+    """Answer the process that began this one, until it ends."""
+    for line in sys.stdin:
+        benchmark, collect, loops = json.loads(line)
+        print(seconds_of(benchmark)(collect, loops), flush=True)
 
 
 # Only the present benchmark's model lives: the collector would walk through the others' as well.
@@ -75,12 +92,12 @@ def _task(benchmark: str, engine: Engine) -> Task:
     return Task(PROGRAMS[benchmark](engine))
 
 
-def _serve(engine: Engine) -> None:
-    for line in sys.stdin:
-        benchmark, collect, loops = json.loads(line)
-        seconds = partial(_task(benchmark, engine).seconds, collect, loops)
-        print(with_deep_stack(seconds) if benchmark in CHAINS else seconds(), flush=True)
+def _seconds(engine: Engine, benchmark: str) -> Seconds:
+    seconds = _task(benchmark, engine).seconds
+    if benchmark not in CHAINS:
+        return seconds
+    return lambda collect, loops: with_deep_stack(partial(seconds, collect, loops))
 
 
 if __name__ == "__main__":
-    _serve(Engine(sys.argv[1]))
+    serve(partial(_seconds, Engine(sys.argv[1])))

@@ -129,7 +129,7 @@ no_numbers = pytest.mark.parametrize("array", NO_NUMBERS.values(), ids=NO_NUMBER
 
 @no_numbers
 def test_values_of_what_are_no_numbers(array: Any) -> None:
-    with pytest.raises(TypeError, match="array must be (a|of) real number"):
+    with pytest.raises(TypeError, match=r"array must be (a|of) real number"):
         microgradx.values(array)
 
 
@@ -371,7 +371,7 @@ def test_shapes_that_differ(values_shape: tuple[int, ...], array_shape: tuple[in
 def test_nothing_is_assigned_after_an_error(array: Any) -> None:
     numbers = array if isinstance(array, (list, np.ndarray)) else [array]
     values = microgradx.values(np.zeros(len(numbers)))
-    with pytest.raises(TypeError, match="array must be (a|of) real number"):
+    with pytest.raises(TypeError, match=r"array must be (a|of) real number"):
         microgradx.assign(values, numbers)
     assert not np.any(microgradx.data(values))
 

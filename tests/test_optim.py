@@ -250,9 +250,7 @@ def test_any_iterable_of_parameters(kind: Callable[[list[Value]], Any]) -> None:
     assert [p.data for p in params] == [0.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    "lr", [np.float64(0.5), np.float32(0.5), Fraction(1, 2)], ids=repr
-)
+@pytest.mark.parametrize("lr", [np.float64(0.5), np.float32(0.5), Fraction(1, 2)], ids=repr)
 def test_any_real_number_as_a_setting(lr: Any) -> None:
     p = Value(1.0)
     take_step(SGD([p], lr, lr, lr), 1.0)

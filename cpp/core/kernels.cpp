@@ -80,11 +80,14 @@ MGX_KERNELS(baseline, )
 MGX_KERNELS(avx2, [[gnu::target("avx2")]])
 #endif
 
+#ifdef MGX_CHOOSES
+bool has_avx2() noexcept { return __builtin_cpu_supports("avx2") != 0; }
+#endif
+
 const Kernels& choose() noexcept {
 #ifdef MGX_CHOOSES
     const char* const wish = std::getenv("MICROGRADX_ISA");
-    if ((wish == nullptr || std::string_view(wish) != "baseline") &&
-        __builtin_cpu_supports("avx2")) {
+    if (has_avx2() && (wish == nullptr || std::string_view(wish) != "baseline")) {
         return avx2;
     }
 #endif
@@ -96,6 +99,16 @@ const Kernels& choose() noexcept {
 const Kernels& kernels() noexcept {
     static const Kernels& chosen = choose();
     return chosen;
+}
+
+std::vector<const Kernels*> available_kernels() {
+    std::vector<const Kernels*> available{&baseline};
+#ifdef MGX_CHOOSES
+    if (has_avx2()) {
+        available.push_back(&avx2);
+    }
+#endif
+    return available;
 }
 
 }  // namespace mgx

@@ -3,6 +3,7 @@
 // The loops over numbers that processors have wide registers for. See kernels.cpp.
 
 #include <cstddef>
+#include <vector>
 
 namespace mgx {
 
@@ -22,5 +23,8 @@ struct Kernels {
 // its kind has if the environment variable MICROGRADX_ISA is "baseline". All give the same results
 // to the last bit.
 [[nodiscard]] const Kernels& kernels() noexcept;
+
+// All that this processor can run, the best last.
+[[nodiscard]] std::vector<const Kernels*> available_kernels();
 
 }  // namespace mgx

@@ -44,8 +44,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.peers:
+        peers = importlib.import_module("microgradx.benchmarks.peers.command")
+        exit_code: int = peers.main(options.quick, options.style, options.plot)
+        return exit_code
+    if options.plot is not None:
+        print("bench: --plot draws what --peers measures: give both", file=sys.stderr)
+        return USAGE_ERROR
     command = importlib.import_module("microgradx.benchmarks.command")
-    exit_code: int = command.main(options.quick, options.style)
+    exit_code = command.main(options.quick, options.style)
     return exit_code
 
 
@@ -94,10 +101,17 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser(
         "bench",
-        help="measure the engine against micrograd",
+        help="measure the engine against micrograd, or against its peers",
         description="Measure microgradx and micrograd side by side and print the ratios. "
-        'Needs pip install "microgradx[bench]"; takes a few minutes.',
+        'Needs pip install "microgradx[bench]", or with --peers, "microgradx[peers]"; takes a few '
+        "minutes.",
     )
+    bench.add_argument(
+        "--peers",
+        action="store_true",
+        help="measure whole training steps, also those of PyTorch, JAX and autograd",
+    )
+    bench.add_argument("--plot", metavar="FILE", help="draw what --peers measures")
     bench.add_argument(
         "--quick", action="store_true", help="small and once: shows that it runs, measures nothing"
     )

@@ -156,7 +156,7 @@ def draw_picture(output: str, model: MLP, points: Floats, labels: Labels, title:
         )
     axes.legend(loc="upper right", framealpha=0.9)
     axes.set_title(title)
-    figure.savefig(output, format=_picture_format(output))
+    figure.savefig(output, format=picture_format(output))
 
 
 def draw_text(model: MLP, points: Floats, labels: Labels, columns: int) -> str:
@@ -182,8 +182,8 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
     seed
         Of the points and of the first weights.
     """
-    has_matplotlib = _has_matplotlib()
-    if has_matplotlib and (objection := _objection_to(output)):
+    draws = has_matplotlib()
+    if draws and (objection := objection_to(output)):
         print(f"demo: --output {output!r}: {objection}", file=sys.stderr)
         return USAGE_ERROR
 
@@ -207,7 +207,7 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
         title += f": {results[-1]}"
         print(f"final {results[-1]}, {rate:.0f} steps per second")
 
-    if not has_matplotlib:
+    if not draws:
         columns = min(shutil.get_terminal_size().columns, 100)
         print(draw_text(model, points, labels, columns))
         print("o label -1    # label +1    : where the network says +1")
@@ -242,7 +242,8 @@ def _with_progress(results: Iterable[Result], steps: int) -> Iterator[Result]:
             yield result
 
 
-def _has_matplotlib() -> bool:
+def has_matplotlib() -> bool:
+    """Tell whether matplotlib can be imported."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -250,12 +251,12 @@ def _has_matplotlib() -> bool:
     return True
 
 
-def _objection_to(output: str) -> str | None:
+def objection_to(output: str) -> str | None:
     """Return why no picture can be written there, without harm to a file that is there."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     formats = FigureCanvasBase.get_supported_filetypes()
-    if _picture_format(output) not in formats:
+    if picture_format(output) not in formats:
         return f"not a kind of picture; known are {', '.join(sorted(formats))}"
     path = Path(output)
     is_new = not path.exists()
@@ -268,5 +269,6 @@ def _objection_to(output: str) -> str | None:
     return None
 
 
-def _picture_format(output: str) -> str:
+def picture_format(output: str) -> str:
+    """Return the format that a picture's path asks for."""
     return Path(output).suffix.lstrip(".").lower() or "png"

@@ -1,0 +1,1 @@
+"""microgradx among the libraries people train with: ``python -m microgradx bench --peers``."""

@@ -1,0 +1,71 @@
+"""Who takes part, and why somebody does not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..programs import Step
+from .workloads import DIGITS, MOONS_SGD
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, and the module here that uses it.
+
+    Attributes
+    ----------
+    name
+        What tables call it.
+    package
+        What is imported and installed.
+    module
+        Here; its ``STEPS`` makes the step of each workload, and executing it shows that it works.
+    lacks
+        Why it has no part in a workload.
+    """
+
+    name: str
+    package: str
+    module: str
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def steps(self) -> dict[str, Callable[[], Step]]:
+        """What makes the step of each workload; the library is imported."""
+        module = importlib.import_module(f".{self.module}", __package__)
+        steps: dict[str, Callable[[], Step]] = module.STEPS
+        return steps
+
+    def objection(self) -> str | None:
+        """Return why it cannot be used here, as a fresh process finds out."""
+        if importlib.util.find_spec(self.package) is None:
+            return "not installed"
+        command = [sys.executable, "-m", f"{__package__}.{self.module}"]
+        trial = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if trial.returncode == 0:
+            return None
+        errors = re.findall(r"^[\w.]+: .*", trial.stderr, re.MULTILINE)
+        return errors[-1] if errors else f"it ended with code {trial.returncode}"
+
+
+PEERS = (
+    Peer(
+        "micrograd",
+        "micrograd",
+        "micrograd_",
+        {MOONS_SGD: "it has no optimiser", DIGITS: "it has neither exp nor log"},
+    ),
+    Peer("microgradx", "microgradx", "microgradx_"),
+    Peer("PyTorch", "torch", "pytorch"),
+    Peer("torch.compile", "torch", "compiled"),
+    Peer("JAX", "jax", "jax_"),
+    Peer("autograd", "autograd", "autograd_"),
+)

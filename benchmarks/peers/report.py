@@ -1,0 +1,149 @@
+"""The times of the peers as a table for the terminal, as one in Markdown, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from ..report import (
+    environment,
+    environment_line,
+    markdown_table,
+    seconds_with_unit,
+    short,
+    text_table,
+)
+from .contestants import PEERS, Peer
+
+OURS = "microgradx"
+PYTORCH = "PyTorch"
+
+METHOD = """\
+Each cell is a time and its ratio to PyTorch's. Everything computes in float64, on one thread, each
+library in a process of its own, with Python's cyclic garbage collector off. The processes take
+turns, round by round, one idle while the other measures; a time is the least of its rounds (here
+{rounds}). All has run before, so that the timed region compiles nothing. From the same weights, all
+find the same losses and parameters. Inside the timed region, which ends with the loss as a float:
+
+  moons step             micrograd's demo, an MLP(2, [16, 16, 1]) on 100 points: forward, max-margin
+                         loss with an L2 term, accuracy, zero_grad, backward, update. micrograd and
+                         microgradx run the same program, which makes Values of the inputs at each
+                         step; for the others the points are one batch, made once
+  moons step, optimiser  the same with inputs and labels made once, without accuracy, the update by
+                         optim.SGD in microgradx and PyTorch
+  GPT step               examples/gpt.py on a name of 6 letters: forward, backward, Adam; scalar by
+                         scalar in micrograd and microgradx, in the others the same model on
+                         tensors, all positions at once
+  digits epoch           an MLP(64, [32, 10]) on scikit-learn's 1,797 digits in 57 batches, made
+                         once: for each forward, cross-entropy, zero_grad, backward, SGD;
+                         microgradx computes digit by digit, the cross-entropy composed of Values
+
+torch.compile gets the loss of a batch as one function, which has its backward pass compiled too,
+and not the update. JAX compiles the whole step with its update. autograd's update is NumPy's.
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured.
+
+    Attributes
+    ----------
+    samples
+        By workload and peer, the seconds in each round.
+    left_out
+        By peer, why it was not measured.
+    """
+
+    samples: dict[str, dict[str, list[float]]]
+    left_out: dict[str, str]
+
+    def seconds(self, workload: str, peer: str) -> float | None:
+        """Return the least of the rounds, or None if the peer has no part in it."""
+        rounds = self.samples[workload].get(peer)
+        return min(rounds) if rounds else None
+
+    def ratio(self, workload: str, peer: str) -> float | None:
+        """Return in how many times PyTorch's time the peer is done."""
+        seconds, reference = self.seconds(workload, peer), self.seconds(workload, PYTORCH)
+        return seconds / reference if seconds and reference else None
+
+    @property
+    def peers(self) -> list[Peer]:
+        """Those that were measured."""
+        return [peer for peer in PEERS if peer.name not in self.left_out]
+
+    @property
+    def packages(self) -> list[str]:
+        """What is installed for them, besides microgradx."""
+        return [name for name in dict.fromkeys(p.package for p in self.peers) if name != OURS]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why some have no times."""
+        left_out = [f"{name} is left out: {reason}." for name, reason in self.left_out.items()]
+        lacking = [
+            f"{peer.name} is left out of the {workload}: {reason}."
+            for peer in self.peers
+            for workload, reason in peer.lacks.items()
+        ]
+        return left_out + lacking
+
+
+def as_json(result: Result) -> str:
+    """Return all that was measured, and where."""
+    rows = [
+        {
+            "workload": workload,
+            "peer": peer,
+            "minimum": min(rounds),
+            "median": median(rounds),
+            "ratio": result.ratio(workload, peer),
+            "samples": rounds,
+        }
+        for workload, peers in result.samples.items()
+        for peer, rounds in peers.items()
+    ]
+    document: dict[str, Any] = {
+        "environment": environment(*result.packages),
+        "remarks": result.remarks,
+        "rows": rows,
+    }
+    return json.dumps(document, indent=2)
+
+
+def as_markdown(result: Result) -> str:
+    """Return a table for the README, what is missing in it, and where it was measured."""
+    table = markdown_table(_table(result, "{} ({})"))
+    paragraphs = [table, " ".join(result.remarks), environment_line(*result.packages)]
+    return "\n\n".join(filter(None, paragraphs))
+
+
+def as_text(result: Result) -> str:
+    """Return a table for the terminal, what is missing in it, how it was measured, and where."""
+    rounds = {len(rounds) for peers in result.samples.values() for rounds in peers.values()}
+    paragraphs = [
+        text_table(_table(result, "{:>7}  {:>7}")),
+        "\n".join(result.remarks),
+        METHOD.format(rounds=max(rounds)).rstrip(),
+        textwrap.fill(environment_line(*result.packages), 100),
+    ]
+    return "\n\n".join(filter(None, paragraphs))
+
+
+def _table(result: Result, form: str) -> list[list[str]]:
+    def cell(workload: str, peer: str) -> str:
+        seconds, ratio = result.seconds(workload, peer), result.ratio(workload, peer)
+        if seconds is None:
+            return ""
+        time = seconds_with_unit(seconds)
+        return time if ratio is None else form.format(time, f"{short(ratio)} ×")
+
+    body = [
+        [peer.name, *(cell(workload, peer.name) for workload in result.samples)]
+        for peer in result.peers
+    ]
+    return [["", *result.samples], *body]
