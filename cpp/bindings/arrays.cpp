@@ -94,8 +94,7 @@ Scalar number(py::handle object) {
 // Of lists in lists, so many deep, of numbers.
 py::object leaves(py::handle numbers, std::size_t dimensions) {
     if (dimensions == 0) {
-        auto leaf = py::reinterpret_steal<py::object>(wrap(arena.leaf(number(numbers))));
-        return leaf ? leaf : throw py::error_already_set();
+        return wrapped(arena.leaf(number(numbers)));
     }
     py::list values;
     for (const py::handle item : numbers) {

@@ -159,12 +159,7 @@ public:
             // Making wrappers can run code, which must find no list with holes.
             py::list list;
             for (NodeId& node : *nodes_) {
-                auto wrapper =
-                    py::reinterpret_steal<py::object>(wrap(std::exchange(node, no_node)));
-                if (!wrapper) {
-                    throw py::error_already_set();
-                }
-                list.append(wrapper);
+                list.append(wrapped(std::exchange(node, no_node)));
             }
             nodes_->clear();
             object_ = unless_single(list);

@@ -79,11 +79,6 @@ py::object attribute(PyObject* neuron, PyObject* NeuronAttributes::* member, con
     return py::reinterpret_borrow<py::object>(value);
 }
 
-py::object owned(NodeId node) {
-    auto object = py::reinterpret_steal<py::object>(wrap(node));
-    return object ? object : throw py::error_already_set();
-}
-
 int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
     const NeuronAttributes& attributes = as_neuron(object)->attributes;
     Py_VISIT(Py_TYPE(object));
@@ -158,7 +153,7 @@ bool is_native(Op activation) noexcept {
 
 py::object neuron_output(PyObject* neuron, Inputs& inputs) {
     if (const NodeId plain = plain_output(neuron, inputs); plain != no_node) {
-        return owned(plain);
+        return wrapped(plain);
     }
     const auto w = attribute(neuron, &NeuronAttributes::w, "w");
     const auto b = attribute(neuron, &NeuronAttributes::b, "b");
@@ -173,7 +168,7 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
         inputs.collect(*collected)
             ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
             : no_node;
-    const auto sum = fused != no_node ? owned(fused) : weighted_sum_in_python(w, inputs, b);
+    const auto sum = fused != no_node ? wrapped(fused) : weighted_sum_in_python(w, inputs, b);
     return is_nonlinear == 1 ? activated(sum, activation) : sum;
 }
 

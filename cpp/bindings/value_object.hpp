@@ -52,6 +52,11 @@ void attach(ValueObject* value, NodeId owned);
 
 // The wrapper of a node that had none when it was made, taking over one count of it.
 [[nodiscard]] PyObject* wrap(NodeId owned) noexcept;
+// The same for C++: throws error_already_set.
+[[nodiscard]] inline py::object wrapped(NodeId owned) {
+    auto wrapper = py::reinterpret_steal<py::object>(wrap(owned));
+    return wrapper ? wrapper : throw py::error_already_set();
+}
 
 // The wrapper of the node, made if it has none: a new reference, or null with an error set.
 [[nodiscard]] PyObject* wrapper_of(NodeId node) noexcept;

@@ -142,11 +142,6 @@ py::object weighted_sum_in_python(const py::object& weights, const Inputs& input
 
 namespace {
 
-py::object owned_value(NodeId node) {
-    auto value = py::reinterpret_steal<py::object>(wrap(node));
-    return value ? value : throw py::error_already_set();
-}
-
 // The object itself if it is a Value, a new Value if it is a number.
 py::object as_value_object(const py::object& object, const char* argument) {
     Scalar number;
@@ -156,7 +151,7 @@ py::object as_value_object(const py::object& object, const char* argument) {
     if (!to_scalar_or_error(object.ptr(), argument, number)) {
         throw py::error_already_set();
     }
-    return owned_value(arena.leaf(number));
+    return wrapped(arena.leaf(number));
 }
 
 py::object dot(const py::object& ws, const py::object& xs, const py::object& b) {
@@ -183,7 +178,7 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
             ? fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation)
             : no_node;
     return fused != no_node
-               ? owned_value(fused)
+               ? wrapped(fused)
                : as_value_object(weighted_sum_in_python(weights, Inputs(inputs.ptr()), b),
                                  "the sum of the products of ws and xs");
 }
@@ -196,7 +191,7 @@ py::object sum(const py::object& values) {
         !collected->front().is_number() && !collected->front().data.is_integer) {
         const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
         const LiveNode start{&arena.node(zero.id()), zero.id()};
-        return owned_value(apply_once(std::span(&start, 1), AffineMap::no_activation, *collected));
+        return wrapped(apply_once(std::span(&start, 1), AffineMap::no_activation, *collected));
     }
     return as_value_object(py::module_::import("builtins").attr("sum")(py::handle(inputs.items())),
                            "values");
