@@ -280,7 +280,7 @@ def test_the_array_is_a_copy() -> None:
 
 
 def test_data_and_gradients_of_a_network() -> None:
-    network = MLP(2, [3, 1])
+    network = MLP(2, [3, 1], activation="tanh")
     hidden: Any = network.layers[0]([0.5, Value(-2.0)])
     out: Any = network.layers[1](hidden)
     (out * out).backward()
