@@ -15,8 +15,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
+#include <utility>
 
 #include "bindings/neuron.hpp"
 #include "bindings/spare.hpp"
@@ -24,7 +24,7 @@
 namespace mgx {
 
 struct KnownLayer {
-    std::uint32_t map;
+    std::uint32_t map = 0;
     std::vector<NeuronAttributes> neurons;
     std::vector<PyObject*> weights;  // neuron after neuron
     std::vector<Op> activations;     // each once
@@ -37,7 +37,7 @@ PyObject* layers_name = nullptr;
 
 [[nodiscard]] bool is_list_of(PyObject* object, std::size_t size) noexcept {
     return object != nullptr && PyList_CheckExact(object) &&
-           static_cast<std::size_t>(PyList_GET_SIZE(object)) == size;
+           std::cmp_equal(PyList_GET_SIZE(object), size);
 }
 
 // Whether a new map of the neurons would be the same.
@@ -57,8 +57,7 @@ PyObject* layers_name = nullptr;
         }
         const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
         if (attributes != known.neurons[i] || !is_list_of(attributes.w, terms) ||
-            std::memcmp(PySequence_Fast_ITEMS(attributes.w), weights, terms * sizeof(PyObject*)) !=
-                0) {
+            !std::equal(weights, weights + terms, PySequence_Fast_ITEMS(attributes.w))) {
             return false;
         }
     }

@@ -13,8 +13,8 @@ namespace mgx {
 
 // A node that is alive, under both of its names: where it lies does not change.
 struct LiveNode {
-    Node* node;
-    NodeId id;
+    Node* node = nullptr;
+    NodeId id = no_node;
 };
 
 // Weights, biases and activation functions, with their numbers as they were when the map was made.

@@ -84,7 +84,7 @@ public:
     // of the same wrappers would be.
     [[nodiscard]] std::uint32_t make_map(std::span<const LiveNode> nodes,
                                          std::span<const Op> activations, bool watched);
-    void release_map(std::uint32_t map) noexcept;
+    void release_map(std::uint32_t number) noexcept;
     [[nodiscard]] bool is_current(std::uint32_t map) noexcept {
         return maps_[map].version == weights_version_;
     }
@@ -236,8 +236,8 @@ private:
         return found;
     }
     // The row's Dot is dead or has been expanded; an application is over with its last.
-    void leave_application(std::uint32_t application, std::size_t row, Waiting& waiting) noexcept;
-    void leave_application(std::uint32_t application, std::size_t row) noexcept;
+    void leave_application(std::uint32_t number, std::size_t row, Waiting& waiting) noexcept;
+    void leave_application(std::uint32_t number, std::size_t row) noexcept;
     void let_go_of_row(AffineMap& map, std::size_t row, Waiting& waiting) noexcept;
     void let_go_of_idle_rows() noexcept {
         if (!idle_maps_.empty()) {
@@ -245,7 +245,7 @@ private:
         }
     }
     void let_go_of_listed_rows() noexcept;
-    void end_application(std::uint32_t application, Waiting& waiting) noexcept;
+    void end_application(std::uint32_t number, Waiting& waiting) noexcept;
     void expand(NodeId id);
     // Pages for so many hidden nodes; the first of them.
     [[nodiscard]] Page& make_annex(NodeId id, std::size_t nodes);

@@ -62,6 +62,7 @@ MGX_BODY void pass_on_body(double grad, const double* __restrict inputs,
 }
 
 // The kernels, compiled for an instruction set.
+// NOLINTBEGIN(bugprone-macro-parentheses): an attribute stands without
 #define MGX_KERNELS(name, attribute)                                                        \
     attribute void add_products_##name(const double* weights, const double* inputs,         \
                                        std::size_t terms, double* sums,                     \
@@ -74,6 +75,7 @@ MGX_BODY void pass_on_body(double grad, const double* __restrict inputs,
         pass_on_body(grad, inputs, weights, terms, weight_grads, input_grads);              \
     }                                                                                       \
     constexpr Kernels name = {#name, add_products_##name, pass_on_##name};
+// NOLINTEND(bugprone-macro-parentheses)
 
 MGX_KERNELS(baseline, )
 #ifdef MGX_CHOOSES
