@@ -104,9 +104,9 @@ PyObject* binary(Operand& left, Operand& right) noexcept {
 template <Op op>
 PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
-        const NodeId x = as_value(left)->node;
-        const NodeId y = as_value(right)->node;
-        const bool watched = is_watched(arena.node(x)) || is_watched(arena.node(y));
+        const LiveNode x{as_value(left)->content, as_value(left)->node};
+        const LiveNode y{as_value(right)->content, as_value(right)->node};
+        const bool watched = is_watched(*x.node) || is_watched(*y.node);
         return wrap_result(arena.binary<op>(x, y), watched);
     });
 }

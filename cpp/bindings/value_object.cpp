@@ -58,11 +58,12 @@ std::size_t free_value_count = 0;
     return PyObject_GC_New(ValueObject, value_type);
 }
 
-// Whether nothing would be lost with the wrapper, and nobody but the node knows of it.
+// Whether nothing would be lost with the wrapper, and nobody but the node knows of it. (Of weights
+// affine maps know.)
 [[nodiscard]] bool is_plain(const ValueObject* value) noexcept {
     return Py_TYPE(value) == value_type && value->node != no_node &&
-           !value->content->has(Flags::KeepsWrapper) && value->attributes == nullptr &&
-           value->weak_references == nullptr;
+           !value->content->has(Flags::KeepsWrapper | Flags::IsWeight) &&
+           value->attributes == nullptr && value->weak_references == nullptr;
 }
 
 void free_memory(ValueObject* value) noexcept {
@@ -225,14 +226,14 @@ PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*key
 void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
-    if (value->node != no_node) {
-        arena.changed(*value->content);
-    }
     if (is_plain(value)) {
         arena.set_wrapper(value->node, nullptr);
         arena.release(value->node);
         free_memory(value);
         return;
+    }
+    if (value->node != no_node) {
+        arena.changed(*value->content);
     }
     // Clearing weak references runs code, which must not find the object through the collector.
     if (PyObject_GC_IsTracked(object) != 0) {

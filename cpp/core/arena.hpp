@@ -67,6 +67,15 @@ public:
         return result;
     }
 
+    template <Op op>
+    [[nodiscard]] NodeId binary(LiveNode x, LiveNode y) {
+        const NodeId result =
+            interior(op, evaluate<op>(x.node->data(), y.node->data()), {x.id, y.id});
+        retain(x);
+        retain(y);
+        return result;
+    }
+
     // As `binary`, but the new node takes over the caller's counts of the operands.
     template <Op op>
     [[nodiscard]] NodeId binary_taking(NodeId x, NodeId y) {
