@@ -122,16 +122,18 @@ PyObject* wrap(NodeId owned) noexcept {
         arena.release(owned);
         return nullptr;
     }
-    if (arena.wrapper(owned) != nullptr) [[unlikely]] {
+    Page& page = arena.page(owned);
+    Wrapper& wrapper = page.wrappers[Page::slot_of(owned)];
+    if (wrapper != nullptr) [[unlikely]] {
         // The garbage collector has run code that has found the node in the graph.
-        PyObject* existing = Py_NewRef(static_cast<PyObject*>(arena.wrapper(owned)));
+        PyObject* existing = Py_NewRef(static_cast<PyObject*>(wrapper));
         Py_DECREF(as_object(value));
         arena.release(owned);
         return existing;
     }
     value->node = owned;
-    value->content = &arena.node(owned);
-    arena.set_wrapper(owned, value);
+    value->content = &page.nodes[Page::slot_of(owned)];
+    wrapper = value;
     return as_object(value);
 }
 

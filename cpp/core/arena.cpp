@@ -298,7 +298,9 @@ void Arena::release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept {
 void Arena::vacate(Page& page, std::uint64_t bit) noexcept {
     const bool was_full = page.vacant == 0;
     page.vacant |= bit;
-    if (was_full || page.vacant == Page::all_slots) {
+    if (page.vacant == Page::all_slots && &page == log_.last()) {
+        page.filled = 0;  // as after each operation of a loop that keeps none of its results
+    } else if (was_full || page.vacant == Page::all_slots) {
         fullness_changed(page, was_full);
     }
 }
@@ -307,9 +309,7 @@ void Arena::fullness_changed(Page& page, bool was_full) noexcept {
     const bool is_empty = page.vacant == Page::all_slots;
     switch (page.kind) {
         case PageKind::Log:
-            if (is_empty && &page == log_.last()) {
-                page.filled = 0;
-            } else if (is_empty) {
+            if (is_empty) {
                 log_.remove(page);
                 close_page(page);
             }
