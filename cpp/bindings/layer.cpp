@@ -7,9 +7,9 @@
 //
 // A layer's first neuron remembers the map of the layer's last call and the objects that the map
 // was made of. The map serves again if the neurons of now hold exactly these objects and the arena
-// says that nothing has happened to their nodes (affine.cpp). It refers to nothing while no
-// application lives, so nobody can tell that it is there; an object that is gone has raised the
-// arena's version, so another in its place is not mistaken for it.
+// says that nothing has happened to their nodes (affine.cpp). It holds no objects, and nodes only
+// while nobody can tell; an object that is gone has raised the arena's version, so another in its
+// place is not mistaken for it.
 
 #include "bindings/layer.hpp"
 
@@ -175,7 +175,7 @@ private:
         return is_value(object_.ptr()) ? py::make_tuple(object_) : object_;
     }
 
-    // The next three tell whether they have done it; if not, the signal is what it was.
+    // The next two tell whether they have done it; if not, the signal means what it did.
     [[nodiscard]] bool pass_object(const py::object& neurons) {
         object_ = inputs();
         Inputs inputs(object_.ptr());

@@ -57,7 +57,9 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
 }
 
 void Arena::release_map(std::uint32_t number) noexcept {
-    let_go_of_idle_rows();
+    if (maps_[number].may_be_idle) {
+        let_go_of_idle_rows();
+    }
     maps_[number].has_maker = false;
     if (maps_[number].applications == 0) {
         maps_.give_back(number);
@@ -105,7 +107,6 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
     }
     application.map = map_number;
     application.dots = static_cast<std::uint32_t>(rows);
-    application.has_numbers = std::ranges::any_of(inputs, &Input::is_number);
     ++map.applications;
     for (std::size_t row = 0; row < rows; ++row) {
         ++map.dots[row];

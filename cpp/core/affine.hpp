@@ -68,7 +68,6 @@ struct Application {
 
     std::uint32_t map = 0;
     std::uint32_t dots = 0;  // that there are still
-    bool has_numbers = false;
     std::vector<Input> inputs;
     std::vector<Row> rows;
 

@@ -61,26 +61,6 @@ inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
 // The `derivative` columns of ops.def, applied to the operands. `reach` finds the node of an
 // operand. That the gradient is no int, as in most of most graphs, is known at compile time, so
 // that no time is spent on what ints need.
-template <Op op, bool integer_grad, typename Reach>
-inline void propagate_binary(const Node& node, Reach reach) {
-    const Scalar grad = {node.grad_value, integer_grad};
-    Node& left = reach(node.operands[0]);
-    Node& right = reach(node.operands[1]);
-    const Scalar x = left.data();
-    const Scalar y = right.data();
-#define MGX_UNARY(...)
-#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    if constexpr (op == Op::Name) {                                                     \
-        pass_to(left, left_derivative, grad);                                           \
-        pass_to(right, right_derivative, grad);                                         \
-    }
-#include "core/ops.def"
-#undef MGX_UNARY
-#undef MGX_BINARY
-    static_cast<void>(x);
-    static_cast<void>(y);
-}
-
 template <bool integer_grad, typename Reach>
 inline void propagate(const Node& node, Reach reach) {
     const Scalar grad = {node.grad_value, integer_grad};
@@ -94,10 +74,16 @@ inline void propagate(const Node& node, Reach reach) {
         pass_to(operand, {derivative, integer_derivative}, grad);                 \
         break;                                                                    \
     }
-#define MGX_BINARY(Name, ...)                                  \
-    case Op::Name:                                             \
-        propagate_binary<Op::Name, integer_grad>(node, reach); \
-        break;
+#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
+    case Op::Name: {                                                                    \
+        Node& left = reach(node.operands[0]);                                           \
+        Node& right = reach(node.operands[1]);                                          \
+        [[maybe_unused]] const Scalar x = left.data();                                  \
+        [[maybe_unused]] const Scalar y = right.data();                                 \
+        pass_to(left, left_derivative, grad);                                           \
+        pass_to(right, right_derivative, grad);                                         \
+        break;                                                                          \
+    }
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
@@ -250,7 +236,7 @@ private:
         arena_.host().run_callback(arena_.wrapper(id));
     }
 
-    // Make the marks in the pages this sweep's.
+    // Make the marks in the nodes this sweep's.
     void take_over() {
         if (arena_.sweep_ == this) {
             return;
@@ -272,7 +258,10 @@ private:
         }
         AffineMap& map = open(application.map);
         const std::size_t last = Arena::row_of(dot);
-        if ((application.has_numbers && !map.is_unchanged) || application.rows[last].swept) {
+        // The leaves of numbers are to get what the weights are now, and the map knows what they
+        // were.
+        if (application.rows[last].swept ||
+            (!map.is_unchanged && std::ranges::any_of(application.inputs, &Input::is_number))) {
             return false;
         }
         const std::size_t terms = application.inputs.size();

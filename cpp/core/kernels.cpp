@@ -82,14 +82,10 @@ MGX_KERNELS(baseline, )
 MGX_KERNELS(avx2, [[gnu::target("avx2")]])
 #endif
 
+// Of those that this processor can run.
+const Kernels& best() noexcept {
 #ifdef MGX_CHOOSES
-bool has_avx2() noexcept { return __builtin_cpu_supports("avx2") != 0; }
-#endif
-
-const Kernels& choose() noexcept {
-#ifdef MGX_CHOOSES
-    const char* const wish = std::getenv("MICROGRADX_ISA");
-    if (has_avx2() && (wish == nullptr || std::string_view(wish) != "baseline")) {
+    if (__builtin_cpu_supports("avx2")) {
         return avx2;
     }
 #endif
@@ -99,17 +95,19 @@ const Kernels& choose() noexcept {
 }  // namespace
 
 const Kernels& kernels() noexcept {
-    static const Kernels& chosen = choose();
+    static const Kernels& chosen = [&]() -> const Kernels& {
+        const char* const wish = std::getenv("MICROGRADX_ISA");
+        const bool any = wish == nullptr || std::string_view(wish) != baseline.instruction_set;
+        return any ? best() : baseline;
+    }();
     return chosen;
 }
 
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> available{&baseline};
-#ifdef MGX_CHOOSES
-    if (has_avx2()) {
-        available.push_back(&avx2);
+    if (&best() != &baseline) {
+        available.push_back(&best());
     }
-#endif
     return available;
 }
 
