@@ -134,8 +134,8 @@ public:
     Signal(const Signal&) = delete;
     Signal& operator=(const Signal&) = delete;
     ~Signal() {
-        for (const NodeId node : *nodes_) {
-            if (node != no_node) {
+        for (const LiveNode node : *nodes_) {
+            if (node.node != nullptr) {
                 arena.release(node);
             }
         }
@@ -157,8 +157,8 @@ public:
         if (!object_) {
             // Making wrappers can run code, which must find no list with holes.
             py::list list;
-            for (NodeId& node : *nodes_) {
-                list.append(wrapped(std::exchange(node, no_node)));
+            for (LiveNode& node : *nodes_) {
+                list.append(wrapped(std::exchange(node, {})));
             }
             nodes_->clear();
             object_ = unless_single(list);
@@ -197,14 +197,13 @@ private:
             return false;
         }
         SpareVector<Input> collected;
-        for (const NodeId id : *nodes_) {
-            Node& node = arena.node(id);
-            if (node.has(watched_input)) {  // by code that has run since the last layer
+        for (const LiveNode live : *nodes_) {
+            if (live.node->has(watched_input)) {  // by code that has run since the last layer
                 return false;
             }
-            collected->push_back({{&node, id}, node.data()});
+            collected->push_back({live, live.node->data()});
         }
-        SpareVector<NodeId> outputs;
+        SpareVector<LiveNode> outputs;
         arena.apply_taking(known->map, *collected, *outputs);
         std::swap(*nodes_, *outputs);
         return true;
@@ -223,7 +222,7 @@ private:
     }
 
     py::object object_;
-    SpareVector<NodeId> nodes_;
+    SpareVector<LiveNode> nodes_;
 };
 
 PyObject* call_layer(PyObject* layer, PyObject* arguments, PyObject* keywords) noexcept {

@@ -57,15 +57,15 @@ py::object activated(const py::object& sum, const py::object& activation) {
     return PyUnicode_Compare(activation.ptr(), linear) == 0 ? sum : sum.attr(activation)();
 }
 
-// The output where nothing in the neuron is out of the ordinary; no_node otherwise.
-NodeId plain_output(PyObject* neuron, Inputs& inputs) {
+// The output where nothing in the neuron is out of the ordinary; null otherwise.
+LiveNode plain_output(PyObject* neuron, Inputs& inputs) {
     SpareVector<Input> collected;
     const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
     const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
     const Op activation = named_activation(attributes);
     return plain && attributes.w != nullptr && attributes.b != nullptr && is_native(activation)
                ? fused_weighted_sum(attributes.w, *collected, attributes.b, activation)
-               : no_node;
+               : LiveNode{};
 }
 
 py::object attribute(PyObject* neuron, PyObject* NeuronAttributes::* member, const char* name) {
@@ -152,7 +152,7 @@ bool is_native(Op activation) noexcept {
 }
 
 py::object neuron_output(PyObject* neuron, Inputs& inputs) {
-    if (const NodeId plain = plain_output(neuron, inputs); plain != no_node) {
+    if (const LiveNode plain = plain_output(neuron, inputs); plain.node != nullptr) {
         return wrapped(plain);
     }
     const auto w = attribute(neuron, &NeuronAttributes::w, "w");
@@ -164,11 +164,11 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
         throw py::error_already_set();
     }
     SpareVector<Input> collected;
-    const NodeId fused =
+    const LiveNode fused =
         inputs.collect(*collected)
             ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
-            : no_node;
-    const auto sum = fused != no_node ? wrapped(fused) : weighted_sum_in_python(w, inputs, b);
+            : LiveNode{};
+    const auto sum = fused.node != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b);
     return is_nonlinear == 1 ? activated(sum, activation) : sum;
 }
 

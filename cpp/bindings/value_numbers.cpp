@@ -24,7 +24,7 @@ public:
     explicit Operand(PyObject* object) noexcept : object_(object) {
         if (is_value(object)) {
             if (has_node(as_value(object))) {
-                id_ = as_value(object)->node;
+                node_ = live_node(as_value(object));
             } else {
                 conversion_ = Conversion::failed;
             }
@@ -36,34 +36,36 @@ public:
     Operand& operator=(const Operand&) = delete;
     ~Operand() {
         if (owned_) {
-            arena.release(id_);
+            arena.release(node_);
         }
     }
 
     [[nodiscard]] bool usable() const noexcept { return conversion_ == Conversion::number; }
     [[nodiscard]] bool failed() const noexcept { return conversion_ == Conversion::failed; }
-    [[nodiscard]] bool is_number() const noexcept { return id_ == no_node || owned_; }
+    [[nodiscard]] bool is_number() const noexcept { return node_.node == nullptr || owned_; }
     [[nodiscard]] Scalar number() const noexcept { return number_; }
     [[nodiscard]] bool is_array() const noexcept { return mgx::is_array(object_); }
     [[nodiscard]] bool has_native_operators() const noexcept {
         return is_number() || mgx::has_native_operators(Py_TYPE(object_));
     }
-    [[nodiscard]] bool watched() { return id_ != no_node && is_watched(arena.node(id_)); }
+    [[nodiscard]] bool watched() const noexcept {
+        return node_.node != nullptr && is_watched(*node_.node);
+    }
 
     // The node, made if this is a number.
-    [[nodiscard]] NodeId id() {
-        if (id_ == no_node) {
-            id_ = arena.leaf(number_);
+    [[nodiscard]] LiveNode node() {
+        if (node_.node == nullptr) {
+            node_ = arena.leaf(number_);
             owned_ = true;
         }
-        return id_;
+        return node_;
     }
 
     void negate() noexcept { number_ = number_ * Scalar::integer(-1.0); }
 
 private:
     PyObject* object_;
-    NodeId id_ = no_node;
+    LiveNode node_;
     Scalar number_;
     Conversion conversion_ = Conversion::number;
     bool owned_ = false;
@@ -85,14 +87,14 @@ template <Op op>
 PyObject* binary(Operand& left, Operand& right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
         const bool watched = left.watched() || right.watched();
-        const NodeId left_id = left.id();
-        return wrap_result(arena.binary<op>(left_id, right.id()), watched);
+        const LiveNode x = left.node();
+        return wrap_result(arena.binary<op>(x, right.node()), watched);
     });
 }
 
-[[nodiscard]] Reference negated(NodeId operand) {
+[[nodiscard]] Reference negated(LiveNode operand) {
     const Reference minus_one(arena, arena.leaf(Scalar::integer(-1.0)));
-    return {arena, arena.binary<Op::Mul>(operand, minus_one.id())};
+    return {arena, arena.binary<Op::Mul>(operand, minus_one.get())};
 }
 
 // For two plain Values, which most operations are between: neither needs to be looked at again.
@@ -104,8 +106,8 @@ PyObject* binary(Operand& left, Operand& right) noexcept {
 template <Op op>
 PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
-        const LiveNode x{as_value(left)->content, as_value(left)->node};
-        const LiveNode y{as_value(right)->content, as_value(right)->node};
+        const LiveNode x = live_node(as_value(left));
+        const LiveNode y = live_node(as_value(right));
         const bool watched = is_watched(*x.node) || is_watched(*y.node);
         return wrap_result(arena.binary<op>(x, y), watched);
     });
@@ -169,7 +171,7 @@ PyObject* value_power(PyObject* base, PyObject* exponent, PyObject* modulus) noe
         return binary<Op::Pow>(x, y);
     }
     return guarded<PyObject*>(
-        nullptr, [&] { return wrap_result(arena.power(x.id(), y.number()), x.watched()); });
+        nullptr, [&] { return wrap_result(arena.power(x.node(), y.number()), x.watched()); });
 }
 
 PyObject* value_negative(PyObject* operand) noexcept {
@@ -178,7 +180,7 @@ PyObject* value_negative(PyObject* operand) noexcept {
         return nullptr;
     }
     if (x.has_native_operators() && !x.watched()) {
-        return guarded<PyObject*>(nullptr, [&] { return wrap(negated(x.id()).take()); });
+        return guarded<PyObject*>(nullptr, [&] { return wrap(negated(x.node()).take()); });
     }
     PyObject* minus_one = PyLong_FromLong(-1);
     PyObject* result = minus_one != nullptr ? PyNumber_Multiply(operand, minus_one) : nullptr;
@@ -198,9 +200,9 @@ PyObject* value_subtract(PyObject* left, PyObject* right) noexcept {
             return binary<Op::Add>(x, y);
         }
         return guarded<PyObject*>(nullptr, [&] {
-            const Reference minus_y = negated(y.id());
-            return wrap(x.is_number() ? arena.binary<Op::Add>(minus_y.id(), x.id())
-                                      : arena.binary<Op::Add>(x.id(), minus_y.id()));
+            const Reference minus_y = negated(y.node());
+            return wrap(x.is_number() ? arena.binary<Op::Add>(minus_y.get(), x.node())
+                                      : arena.binary<Op::Add>(x.node(), minus_y.get()));
         });
     }
     PyObject* minus_right = PyNumber_Negative(right);
@@ -220,11 +222,11 @@ PyObject* value_divide(PyObject* left, PyObject* right) noexcept {
             const Scalar minus_one = Scalar::integer(-1.0);
             if (y.is_number()) {
                 const Reference inverse(arena, arena.leaf(pow(y.number(), minus_one)));
-                return wrap(arena.binary<Op::Mul>(x.id(), inverse.id()));
+                return wrap(arena.binary<Op::Mul>(x.node(), inverse.get()));
             }
-            const Reference inverse(arena, arena.power(y.id(), minus_one));
-            return wrap(x.is_number() ? arena.binary<Op::Mul>(inverse.id(), x.id())
-                                      : arena.binary<Op::Mul>(x.id(), inverse.id()));
+            const Reference inverse(arena, arena.power(y.node(), minus_one));
+            return wrap(x.is_number() ? arena.binary<Op::Mul>(inverse.get(), x.node())
+                                      : arena.binary<Op::Mul>(x.node(), inverse.get()));
         });
     }
     PyObject* minus_one = PyLong_FromLong(-1);

@@ -28,12 +28,8 @@ PyObject* value_float(PyObject* operand) noexcept;
 }
 
 // The wrapper of a new node, given one count of it; `watched` if an operand of it is.
-[[nodiscard]] inline PyObject* wrap_result(NodeId owned, bool watched) noexcept {
-    PyObject* result = wrap(owned);
-    if (watched && result != nullptr && !hold_operands(as_value(result))) [[unlikely]] {
-        Py_CLEAR(result);
-    }
-    return result;
+[[nodiscard]] inline PyObject* wrap_result(LiveNode owned, bool watched) noexcept {
+    return watched ? wrap_watched(owned) : wrap(owned);
 }
 
 // The result of a unary operation on the Value `operand`.
@@ -43,8 +39,8 @@ template <Op op>
         return nullptr;
     }
     return guarded<PyObject*>(nullptr, [&] {
-        const NodeId id = as_value(operand)->node;
-        return wrap_result(arena.unary<op>(id), is_watched(arena.node(id)));
+        const LiveNode x = live_node(as_value(operand));
+        return wrap_result(arena.unary<op>(x), is_watched(*x.node));
     });
 }
 

@@ -45,18 +45,11 @@ public:
 
 PythonHost host;
 
+// Values as new, which keep their references to the type: counting these for each would cost as
+// much as the arithmetic.
 constexpr std::size_t most_free_values = 1024;
 std::array<ValueObject*, most_free_values> free_values;
 std::size_t free_value_count = 0;
-
-[[nodiscard]] ValueObject* allocate() noexcept {
-    if (free_value_count > 0) {
-        ValueObject* value = free_values[--free_value_count];
-        PyObject_Init(as_object(value), value_type);
-        return value;
-    }
-    return PyObject_GC_New(ValueObject, value_type);
-}
 
 // Whether nothing would be lost with the wrapper, and nobody but the node knows of it. (Of weights
 // affine maps know.)
@@ -66,14 +59,22 @@ std::size_t free_value_count = 0;
            value->attributes == nullptr && value->weak_references == nullptr;
 }
 
+void connect(ValueObject* value, LiveNode node) noexcept {
+    value->node = node.id;
+    value->content = node.node;
+    Page::wrapper_of(node) = value;
+}
+
 void free_memory(ValueObject* value) noexcept {
     PyTypeObject* type = Py_TYPE(value);
     if (type == value_type && free_value_count < most_free_values) {
+        value->node = no_node;
+        value->content = nullptr;
         free_values[free_value_count++] = value;
     } else {
         type->tp_free(as_object(value));
+        Py_DECREF(type);
     }
-    Py_DECREF(type);
 }
 
 }  // namespace
@@ -95,7 +96,12 @@ bool has_node(const ValueObject* value) noexcept {
 }
 
 ValueObject* new_value() noexcept {
-    ValueObject* value = allocate();
+    if (free_value_count > 0) [[likely]] {
+        ValueObject* value = free_values[--free_value_count];
+        _Py_NewReference(as_object(value));
+        return value;
+    }
+    ValueObject* value = PyObject_GC_New(ValueObject, value_type);
     if (value != nullptr) {
         value->node = no_node;
         value->content = nullptr;
@@ -107,52 +113,52 @@ ValueObject* new_value() noexcept {
     return value;
 }
 
-void attach(ValueObject* value, NodeId owned) {
-    value->node = owned;
-    value->content = &arena.node(owned);
-    arena.set_wrapper(owned, value);
+void attach(ValueObject* value, LiveNode owned) {
+    connect(value, owned);
     if (!is_exact_value(as_object(value)) || value->attributes != nullptr) {
         keep(value);
     }
 }
 
-PyObject* wrap(NodeId owned) noexcept {
+PyObject* wrap(LiveNode owned) noexcept {
     ValueObject* value = new_value();
     if (value == nullptr) {
         arena.release(owned);
         return nullptr;
     }
-    Page& page = arena.page(owned);
-    Wrapper& wrapper = page.wrappers[Page::slot_of(owned)];
-    if (wrapper != nullptr) [[unlikely]] {
+    if (Wrapper wrapper = Page::wrapper_of(owned); wrapper != nullptr) [[unlikely]] {
         // The garbage collector has run code that has found the node in the graph.
         PyObject* existing = Py_NewRef(static_cast<PyObject*>(wrapper));
         Py_DECREF(as_object(value));
         arena.release(owned);
         return existing;
     }
-    value->node = owned;
-    value->content = &page.nodes[Page::slot_of(owned)];
-    wrapper = value;
+    connect(value, owned);
     return as_object(value);
 }
 
-PyObject* wrapper_of(NodeId node) noexcept {
-    if (Wrapper existing = arena.wrapper(node); existing != nullptr) {
+PyObject* wrap_watched(LiveNode owned) noexcept {
+    PyObject* result = wrap(owned);
+    if (result != nullptr && !hold_operands(as_value(result))) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+PyObject* wrapper_of(LiveNode node) noexcept {
+    if (Wrapper existing = Page::wrapper_of(node); existing != nullptr) {
         return Py_NewRef(static_cast<PyObject*>(existing));
     }
     ValueObject* value = new_value();  // may run the garbage collector, which may wrap the node
     if (value == nullptr) {
         return nullptr;
     }
-    if (Wrapper existing = arena.wrapper(node); existing != nullptr) {
+    if (Wrapper existing = Page::wrapper_of(node); existing != nullptr) {
         Py_DECREF(as_object(value));
         return Py_NewRef(static_cast<PyObject*>(existing));
     }
     arena.retain(node);
-    value->node = node;
-    value->content = &arena.node(node);
-    arena.set_wrapper(node, value);
+    connect(value, node);
     return as_object(value);
 }
 
@@ -174,7 +180,7 @@ bool hold_operands(ValueObject* value) noexcept {
         std::vector<py::object> wrappers;
         wrappers.reserve(operands.size());
         for (const NodeId operand : operands) {
-            wrappers.push_back(py::reinterpret_steal<py::object>(wrapper_of(operand)));
+            wrappers.push_back(py::reinterpret_steal<py::object>(wrapper_of(arena.live(operand))));
             if (!wrappers.back()) {
                 return false;
             }
@@ -201,11 +207,11 @@ bool show_dependents_to_collector(ValueObject* value) noexcept {
         // Making wrappers can run code that drops some of the nodes.
         std::deque<Reference> dependents;
         for (const NodeId dependent : arena.dependents(value->node)) {
-            arena.retain(dependent);
-            dependents.emplace_back(arena, dependent);
+            arena.retain(arena.live(dependent));
+            dependents.emplace_back(arena, arena.live(dependent));
         }
         for (const Reference& dependent : dependents) {
-            const auto wrapper = py::reinterpret_steal<py::object>(wrapper_of(dependent.id()));
+            const auto wrapper = py::reinterpret_steal<py::object>(wrapper_of(dependent.get()));
             if (!wrapper || !hold_operands(as_value(wrapper.ptr()))) {
                 return false;
             }
@@ -229,8 +235,8 @@ void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
     if (is_plain(value)) {
-        arena.set_wrapper(value->node, nullptr);
-        arena.release(value->node);
+        Page::wrapper_of(live_node(value)) = nullptr;
+        arena.release(live_node(value));
         free_memory(value);
         return;
     }
@@ -255,14 +261,15 @@ void value_dealloc(PyObject* object) noexcept {
         }
         PyObject_ClearWeakRefs(object);
     }
-    const NodeId node = std::exchange(value->node, no_node);
-    if (node != no_node) {
-        arena.set_wrapper(node, nullptr);
+    const LiveNode node = live_node(value);
+    if (node.id != no_node) {
+        Page::wrapper_of(node) = nullptr;
+        value->node = no_node;
     }
     Py_CLEAR(value->attributes);
     Py_CLEAR(value->callback);
     Py_CLEAR(value->operands);
-    if (node != no_node) {
+    if (node.id != no_node) {
         arena.release(node);
     }
     free_memory(value);

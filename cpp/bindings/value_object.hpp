@@ -38,6 +38,10 @@ extern PyTypeObject* value_type;
     return reinterpret_cast<PyObject*>(value);
 }
 
+[[nodiscard]] inline LiveNode live_node(const ValueObject* value) noexcept {
+    return {value->content, value->node};
+}
+
 // Let the arena hold and drop wrappers, and run their callbacks.
 void connect_arena() noexcept;
 
@@ -48,18 +52,20 @@ void connect_arena() noexcept;
 [[nodiscard]] ValueObject* new_value() noexcept;
 
 // Make `value` the wrapper of the node, taking over one count of it.
-void attach(ValueObject* value, NodeId owned);
+void attach(ValueObject* value, LiveNode owned);
 
 // The wrapper of a node that had none when it was made, taking over one count of it.
-[[nodiscard]] PyObject* wrap(NodeId owned) noexcept;
-// The same for C++: throws error_already_set.
-[[nodiscard]] inline py::object wrapped(NodeId owned) {
+[[nodiscard]] PyObject* wrap(LiveNode owned) noexcept;
+// The same for a node that has a watched operand; see is_watched.
+[[nodiscard]] PyObject* wrap_watched(LiveNode owned) noexcept;
+// As `wrap`, for C++: throws error_already_set.
+[[nodiscard]] inline py::object wrapped(LiveNode owned) {
     auto wrapper = py::reinterpret_steal<py::object>(wrap(owned));
     return wrapper ? wrapper : throw py::error_already_set();
 }
 
 // The wrapper of the node, made if it has none: a new reference, or null with an error set.
-[[nodiscard]] PyObject* wrapper_of(NodeId node) noexcept;
+[[nodiscard]] PyObject* wrapper_of(LiveNode node) noexcept;
 
 // The wrapper has something to lose now: it lives as long as its node, and the garbage collector
 // looks at it.

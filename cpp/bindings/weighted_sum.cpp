@@ -27,9 +27,9 @@ py::object as_fast_sequence(PyObject* iterable, const char* message) {
 }
 
 // The result of a map of one row that serves but once.
-NodeId apply_once(std::span<const LiveNode> nodes, Op activation,
-                  const std::vector<Input>& inputs) {
-    SpareVector<NodeId> results;
+LiveNode apply_once(std::span<const LiveNode> nodes, Op activation,
+                    const std::vector<Input>& inputs) {
+    SpareVector<LiveNode> results;
     const std::uint32_t map = arena.make_map(nodes, std::span(&activation, 1), false);
     try {
         arena.apply(map, inputs, *results);
@@ -65,7 +65,7 @@ bool Inputs::collect(std::vector<Input>& inputs) {
         } else if (!PyFloat_Check(object) && !PyLong_Check(object)) {
             return collect_carefully(inputs);
         } else if (to_scalar(object, number) == Conversion::number) {
-            inputs.push_back({{nullptr, no_node}, number});
+            inputs.push_back({{}, number});
         } else {
             PyErr_Clear();
             return false;
@@ -99,23 +99,23 @@ bool Inputs::collect_carefully(std::vector<Input>& inputs) {
     return true;
 }
 
-NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
-                          Op activation) {
+LiveNode fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
+                            Op activation) {
     if (!PyList_CheckExact(weights) || inputs.empty() ||
         static_cast<std::size_t>(PyList_GET_SIZE(weights)) != inputs.size() || !may_fuse()) {
-        return no_node;
+        return {};
     }
     SpareVector<LiveNode> nodes;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
         nodes->push_back(
             plain_node(PyList_GET_ITEM(weights, static_cast<Py_ssize_t>(i)), not_a_weight));
         if (nodes->back().node == nullptr) {
-            return no_node;
+            return {};
         }
     }
     nodes->push_back(plain_node(bias, watched_input));
     if (nodes->back().node == nullptr) {
-        return no_node;
+        return {};
     }
     return apply_once(*nodes, activation, inputs);
 }
@@ -173,11 +173,11 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
     const py::object bias = as_value_object(b, "b");  // may run code, so it comes first
     Inputs collector(others.ptr());
     SpareVector<Input> collected;
-    const NodeId fused =
+    const LiveNode fused =
         collector.collect(*collected)
             ? fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation)
-            : no_node;
-    return fused != no_node
+            : LiveNode{};
+    return fused.node != nullptr
                ? wrapped(fused)
                : as_value_object(weighted_sum_in_python(weights, Inputs(inputs.ptr()), b),
                                  "the sum of the products of ws and xs");
@@ -190,7 +190,7 @@ py::object sum(const py::object& values) {
     if (inputs.collect(*collected) && may_fuse() && !collected->empty() &&
         !collected->front().is_number() && !collected->front().data.is_integer) {
         const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
-        const LiveNode start{&arena.node(zero.id()), zero.id()};
+        const LiveNode start = zero.get();
         return wrapped(apply_once(std::span(&start, 1), AffineMap::no_activation, *collected));
     }
     return as_value_object(py::module_::import("builtins").attr("sum")(py::handle(inputs.items())),

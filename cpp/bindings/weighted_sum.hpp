@@ -38,10 +38,10 @@ private:
     if (is_exact_value(object)) {
         const ValueObject* value = as_value(object);
         if (value->content != nullptr && !value->content->has(forbidden)) {
-            return {value->content, value->node};
+            return live_node(value);
         }
     }
-    return {nullptr, no_node};
+    return {};
 }
 
 // Whether sums may be fused at all: Value's operators are its own, and the environment variable
@@ -54,9 +54,9 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
 
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
 // operation `activation` of it (or AffineMap::no_activation), as one node that the caller owns;
-// no_node if something in it is not plain. Runs no Python code.
-[[nodiscard]] NodeId fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
-                                        PyObject* bias, Op activation);
+// null if something in it is not plain. Runs no Python code.
+[[nodiscard]] LiveNode fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
+                                          PyObject* bias, Op activation);
 
 // The same sum by Python's operators, whatever they make of it. Throws error_already_set,
 // ValueError if there are more or fewer inputs than weights.

@@ -67,7 +67,7 @@ void Arena::release_map(std::uint32_t number) noexcept {
 }
 
 void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs,
-                         std::vector<NodeId>& results) {
+                         std::vector<LiveNode>& results) {
     const std::uint32_t number = applications_.take();
     AffineMap& map = maps_[map_number];
     Application& application = applications_[number];
@@ -92,14 +92,13 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
         }
         for (; made < rows; ++made) {
             const double sum = sums_[made];
-            const NodeId dot = interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sum)),
-                                        {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
-            application.rows[made] = {dot, false, sum, Scalar::integer(0.0)};
-            results[made] = dot;
+            results[made] = interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sum)),
+                                     {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
+            application.rows[made] = {results[made].id, false, sum, Scalar::integer(0.0)};
         }
     } catch (...) {
-        for (const NodeId dot : std::span(results).first(made)) {
-            vacate(page(dot), Page::bit_of(dot));
+        for (const LiveNode dot : std::span(results).first(made)) {
+            vacate(dot);
         }
         results.clear();
         applications_.give_back(number);

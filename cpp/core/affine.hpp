@@ -11,12 +11,6 @@
 
 namespace mgx {
 
-// A node that is alive, under both of its names: where it lies does not change.
-struct LiveNode {
-    Node* node = nullptr;
-    NodeId id = no_node;
-};
-
 // Weights, biases and activation functions, with their numbers as they were when the map was made.
 // A map without weights is a plain sum: it adds its inputs, however many, to its only bias.
 struct AffineMap {

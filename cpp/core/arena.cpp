@@ -43,28 +43,28 @@ constexpr std::size_t most_pages = std::size_t{1} << (32 - Page::slot_bits);
 
 }  // namespace
 
-NodeId Arena::power(NodeId x, Scalar exponent) {
-    const Scalar data = pow(node(x).data(), exponent);
+LiveNode Arena::power(LiveNode x, Scalar exponent) {
+    const Scalar data = pow(x.node->data(), exponent);
     Reference hidden(*this, leaf(exponent));
-    const NodeId result = interior(Op::PowConstant, data, {x, hidden.id()});
+    const LiveNode result = interior(Op::PowConstant, data, {x.id, hidden.get().id});
     static_cast<void>(hidden.take());
     retain(x);
     return result;
 }
 
-NodeId Arena::custom(Scalar data, std::span<const NodeId> operands) {
+LiveNode Arena::custom(Scalar data, std::span<const NodeId> operands) {
     std::vector<NodeId> list(operands.begin(), operands.end());
-    const NodeId id = interior(Op::Custom, data, {no_node, no_node});
+    const LiveNode result = interior(Op::Custom, data, {no_node, no_node});
     try {
-        custom_operands_.emplace(id, std::move(list));
+        custom_operands_.emplace(result.id, std::move(list));
     } catch (...) {
-        vacate(page(id), Page::bit_of(id));
+        vacate(result);
         throw;
     }
     for (const NodeId operand : operands) {
-        retain(operand);
+        retain(live(operand));
     }
-    return id;
+    return result;
 }
 
 std::span<const NodeId> Arena::operands(NodeId id) {
@@ -94,7 +94,7 @@ std::vector<NodeId> Arena::dependents(NodeId id) {
     };
     const auto for_each_living = [](Page& page, auto visit) {
         for (std::uint64_t living = ~page.vacant; living != 0; living &= living - 1) {
-            visit(page.id_of(static_cast<std::uint32_t>(std::countr_zero(living))));
+            visit(page.live(static_cast<std::uint32_t>(std::countr_zero(living))).id);
         }
     };
     for (Page* page = log_.first(); page != nullptr; page = page->next) {
@@ -129,18 +129,18 @@ void Arena::set_callback(NodeId id, bool has_one) {
 }
 
 void Arena::keep_wrapper(NodeId id) {
-    Node& kept = node(id);
-    if (kept.has(Flags::KeepsWrapper)) {
+    const LiveNode kept = live(id);
+    if (kept.node->has(Flags::KeepsWrapper)) {
         return;
     }
     if (dropped_.capacity() < keepers_ + 1) {
         dropped_.reserve(2 * keepers_ + 16);  // so that putting off a drop never allocates
     }
     ++keepers_;
-    changed(kept);
-    kept.set(Flags::KeepsWrapper, true);
-    if (kept.count >= 2) {
-        host_->hold(wrapper(id));
+    changed(*kept.node);
+    kept.node->set(Flags::KeepsWrapper, true);
+    if (kept.node->count >= 2) {
+        hold_wrapper(kept);
     }
 }
 
@@ -152,7 +152,7 @@ void Arena::leave_operands_to_wrapper(NodeId id) {
     const auto given_up = operands(id);
     consumer.set(Flags::OperandsByWrapper, true);
     for (const NodeId operand : given_up) {
-        release(operand);
+        release(live(operand));
     }
 }
 
@@ -163,8 +163,11 @@ public:
         first_ = dead.id;
     }
     [[nodiscard]] bool empty() const noexcept { return first_ == no_node; }
-    [[nodiscard]] NodeId first() const noexcept { return first_; }
-    void pop(const Node& first) noexcept { first_ = NodeId{first.count}; }
+    [[nodiscard]] LiveNode pop(Arena& arena) noexcept {
+        const LiveNode first = arena.live(first_);
+        first_ = NodeId{first.node->count};
+        return first;
+    }
 
 private:
     NodeId first_ = no_node;
@@ -174,7 +177,7 @@ inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept 
     if (--operand.node->count == 0) {
         waiting.push(operand);
     } else if (operand.node->count == 1 && operand.node->has(Flags::KeepsWrapper)) {
-        dropped_.push_back(wrapper(operand.id));
+        put_off_drop(operand);
     }
 }
 
@@ -236,38 +239,40 @@ void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {
     applications_.give_back(number);
 }
 
-void Arena::reclaim(NodeId id) noexcept {
+inline void Arena::reclaim(LiveNode dead, Waiting& waiting) noexcept {
+    Node& node = *dead.node;
+    if (node.op == Op::Dot) {
+        leave_application(static_cast<std::uint32_t>(node.operands[0]), row_of(node), waiting);
+    } else if (has_operands_elsewhere(node.op) || node.has(Flags::OperandsByWrapper)) [[unlikely]] {
+        release_operands_elsewhere(dead, waiting);
+    } else {
+        for (const NodeId operand : node.operands) {
+            if (operand != no_node) {
+                release_operand(live(operand), waiting);
+            }
+        }
+    }
+    if (node.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
+        keepers_ -= node.has(Flags::KeepsWrapper);
+        if (node.has(Flags::HasAnnex)) {
+            node.flags = Flags::IsDead;
+            return;
+        }
+    }
+    vacate(dead);
+}
+
+void Arena::reclaim(LiveNode dead) noexcept {
     Waiting waiting;
-    waiting.push({&node(id), id});
-    reclaim(waiting);
+    reclaim(dead, waiting);
+    if (!waiting.empty()) {
+        reclaim(waiting);
+    }
 }
 
 void Arena::reclaim(Waiting& waiting) noexcept {
     while (!waiting.empty()) {
-        const NodeId dead_id = waiting.first();
-        Page& home = page(dead_id);
-        Node& dead = home.nodes[Page::slot_of(dead_id)];
-        waiting.pop(dead);
-        if (dead.op == Op::Dot) {
-            leave_application(static_cast<std::uint32_t>(dead.operands[0]), row_of(dead), waiting);
-        } else if (has_operands_elsewhere(dead.op) || dead.has(Flags::OperandsByWrapper))
-            [[unlikely]] {
-            release_operands_elsewhere(dead_id, waiting);
-        } else {
-            for (const NodeId operand : dead.operands) {
-                if (operand != no_node) {
-                    release_operand({&node(operand), operand}, waiting);
-                }
-            }
-        }
-        if (dead.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
-            keepers_ -= dead.has(Flags::KeepsWrapper);
-            if (dead.has(Flags::HasAnnex)) {
-                dead.flags = Flags::IsDead;
-                continue;
-            }
-        }
-        vacate(home, Page::bit_of(dead_id));
+        reclaim(waiting.pop(*this), waiting);
     }
 }
 
@@ -277,31 +282,17 @@ void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
     reclaim(waiting);
 }
 
-void Arena::release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept {
-    const Node& dead = node(id);
-    const auto release_id = [&](NodeId operand) {
-        release_operand({&node(operand), operand}, waiting);
-    };
-    if (dead.op == Op::Custom) {
-        const auto found = custom_operands_.find(id);
-        if (!dead.has(Flags::OperandsByWrapper)) {
+void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept {
+    if (dead.node->op == Op::Custom) {
+        const auto found = custom_operands_.find(dead.id);
+        if (!dead.node->has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : found->second) {
-                release_id(operand);
+                release_operand(live(operand), waiting);
             }
         }
         custom_operands_.erase(found);
-    } else if (dead.op == Op::PowConstant) {
-        release_id(dead.operands[1]);
-    }
-}
-
-void Arena::vacate(Page& page, std::uint64_t bit) noexcept {
-    const bool was_full = page.vacant == 0;
-    page.vacant |= bit;
-    if (page.vacant == Page::all_slots && &page == log_.last()) {
-        page.filled = 0;  // as after each operation of a loop that keeps none of its results
-    } else if (was_full || page.vacant == Page::all_slots) {
-        fullness_changed(page, was_full);
+    } else if (dead.node->op == Op::PowConstant) {
+        release_operand(live(dead.node->operands[1]), waiting);
     }
 }
 
@@ -330,6 +321,10 @@ void Arena::fullness_changed(Page& page, bool was_full) noexcept {
             break;
     }
 }
+
+void Arena::hold_wrapper(LiveNode kept) noexcept { host_->hold(Page::wrapper_of(kept)); }
+
+void Arena::put_off_drop(LiveNode kept) noexcept { dropped_.push_back(Page::wrapper_of(kept)); }
 
 void Arena::drop_wrappers() noexcept {
     if (dropping_) {

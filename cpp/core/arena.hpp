@@ -39,7 +39,7 @@ public:
     ~Arena() = default;
 
     // Every function that creates a node returns it with a count of one, which the caller owns.
-    [[nodiscard]] NodeId leaf(Scalar data) {
+    [[nodiscard]] LiveNode leaf(Scalar data) {
         Page* open = open_leaf_pages_.last();
         if (open == nullptr) {
             open = &open_page(PageKind::Leaves);
@@ -53,39 +53,25 @@ public:
     }
 
     template <Op op>
-    [[nodiscard]] NodeId unary(NodeId x) {
-        const NodeId result = interior(op, evaluate<op>(node(x).data()), {x, no_node});
+    [[nodiscard]] LiveNode unary(LiveNode x) {
+        const LiveNode result = interior(op, evaluate<op>(x.node->data()), {x.id, no_node});
         retain(x);
         return result;
     }
 
     template <Op op>
-    [[nodiscard]] NodeId binary(NodeId x, NodeId y) {
-        const NodeId result = binary_taking<op>(x, y);
-        retain(x);
-        retain(y);
-        return result;
-    }
-
-    template <Op op>
-    [[nodiscard]] NodeId binary(LiveNode x, LiveNode y) {
-        const NodeId result =
+    [[nodiscard]] LiveNode binary(LiveNode x, LiveNode y) {
+        const LiveNode result =
             interior(op, evaluate<op>(x.node->data(), y.node->data()), {x.id, y.id});
         retain(x);
         retain(y);
         return result;
     }
 
-    // As `binary`, but the new node takes over the caller's counts of the operands.
-    template <Op op>
-    [[nodiscard]] NodeId binary_taking(NodeId x, NodeId y) {
-        return interior(op, evaluate<op>(node(x).data(), node(y).data()), {x, y});
-    }
-
-    [[nodiscard]] NodeId power(NodeId x, Scalar exponent);
+    [[nodiscard]] LiveNode power(LiveNode x, Scalar exponent);
 
     // A node whose user defines what it is: any number of operands, without repetitions.
-    [[nodiscard]] NodeId custom(Scalar data, std::span<const NodeId> operands);
+    [[nodiscard]] LiveNode custom(Scalar data, std::span<const NodeId> operands);
 
     // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and
     // given up by its maker with release_map. The weights are floats. If the map is watched, all
@@ -108,9 +94,9 @@ public:
     // Apply the map, which is current, to as many inputs as it has columns. The results are new
     // nodes, one for each row; they take over the caller's counts of the inputs.
     void apply_taking(std::uint32_t map, std::span<const Input> inputs,
-                      std::vector<NodeId>& results);
+                      std::vector<LiveNode>& results);
     // As `apply_taking`, but with counts of its own.
-    void apply(std::uint32_t map, std::span<const Input> inputs, std::vector<NodeId>& results) {
+    void apply(std::uint32_t map, std::span<const Input> inputs, std::vector<LiveNode>& results) {
         apply_taking(map, inputs, results);
         for (const Input& input : inputs) {
             if (!input.is_number()) {
@@ -126,9 +112,7 @@ public:
     }
 
     [[nodiscard]] Node& node(NodeId id) noexcept { return page(id).nodes[Page::slot_of(id)]; }
-    [[nodiscard]] Wrapper wrapper(NodeId id) noexcept {
-        return page(id).wrappers[Page::slot_of(id)];
-    }
+    [[nodiscard]] LiveNode live(NodeId id) noexcept { return {&node(id), id}; }
     [[nodiscard]] Page& page(NodeId id) noexcept { return *pages_[Page::number_of(id)]; }
 
     // The operands as micrograd would show them. Nodes that were hidden until now come to be.
@@ -142,31 +126,26 @@ public:
     [[nodiscard]] std::string_view label(NodeId id) noexcept;
 
     // Counting references.
-    void retain(NodeId id) noexcept { retain(LiveNode{&node(id), id}); }
     void retain(LiveNode referred) noexcept {
         if (++referred.node->count == 2 && referred.node->has(Flags::KeepsWrapper)) {
-            host_->hold(wrapper(referred.id));
+            hold_wrapper(referred);
         }
     }
-    void release(NodeId id) noexcept {
-        Node& released = node(id);
-        if (--released.count == 0) {
-            reclaim(id);
-        } else if (released.count == 1 && released.has(Flags::KeepsWrapper)) {
-            dropped_.push_back(wrapper(id));
+    void release(LiveNode released) noexcept {
+        if (--released.node->count == 0) {
+            reclaim(released);
+        } else if (released.node->count == 1 && released.node->has(Flags::KeepsWrapper)) {
+            put_off_drop(released);
         } else {
             return;
         }
-        if (!dropped_.empty()) {
+        if (!dropped_.empty()) [[unlikely]] {
             drop_wrappers();
         }
     }
 
     // Wrappers. A node has one at most, which owns one count of the node.
     void set_host(WrapperHost& host) noexcept { host_ = &host; }
-    void set_wrapper(NodeId id, Wrapper wrapper) noexcept {
-        page(id).wrappers[Page::slot_of(id)] = wrapper;
-    }
     // The user has assigned the step of the backward sweep to the node's wrapper, or taken it away.
     void set_callback(NodeId id, bool has_one);
     // From now on the wrapper lives as long as the node: consumers of the node hold it as well.
@@ -183,7 +162,7 @@ private:
     friend class Sweep;
 
     // A node that takes over a count of each of its operands.
-    [[nodiscard]] NodeId interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
+    [[nodiscard]] LiveNode interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
         Page* last = log_.last();
         if (last == nullptr || last->filled == Page::slots) {
             last = &open_page(PageKind::Log);
@@ -191,8 +170,8 @@ private:
         return fill(*last, last->filled++, op, data, operands);
     }
 
-    NodeId fill(Page& page, std::uint32_t slot, Op op, Scalar data,
-                std::array<NodeId, 2> operands) noexcept {
+    LiveNode fill(Page& page, std::uint32_t slot, Op op, Scalar data,
+                  std::array<NodeId, 2> operands) noexcept {
         page.vacant &= ~(std::uint64_t{1} << slot);
         Node& node = page.nodes[slot];
         node.data_value = data.value;
@@ -203,7 +182,7 @@ private:
         node.annex_is_due = false;
         node.op = op;
         node.flags = data.is_integer ? Flags::IntegerGrad | Flags::IntegerData : Flags::IntegerGrad;
-        return page.id_of(slot);
+        return page.live(slot);
     }
 
     Page& open_page(PageKind kind);
@@ -211,11 +190,21 @@ private:
 
     // The dead whose operands are still to be released, chained through their counts.
     class Waiting;
-    void reclaim(NodeId id) noexcept;
+    void reclaim(LiveNode dead) noexcept;
     void reclaim(Waiting& waiting) noexcept;
-    void release_operands_elsewhere(NodeId id, Waiting& waiting) noexcept;
+    void reclaim(LiveNode dead, Waiting& waiting) noexcept;
+    void release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept;
     void release_operand(LiveNode operand, Waiting& waiting) noexcept;
-    void vacate(Page& page, std::uint64_t bit) noexcept;
+    void vacate(LiveNode dead) noexcept {
+        Page& page = Page::of(dead);
+        const bool was_full = page.vacant == 0;
+        page.vacant |= Page::bit_of(dead.id);
+        if (page.vacant == Page::all_slots && &page == log_.last()) {
+            page.filled = 0;  // as after each operation of a loop that keeps none of its results
+        } else if (was_full || page.vacant == Page::all_slots) {
+            fullness_changed(page, was_full);
+        }
+    }
     void fullness_changed(Page& page, bool was_full) noexcept;
     [[nodiscard]] Application& application(const Node& dot) noexcept {
         return applications_[static_cast<std::uint32_t>(dot.operands[0])];
@@ -261,6 +250,9 @@ private:
     // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone.
     [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);
     void annex_page_emptied(Page& page) noexcept;
+    // The host's references to wrappers that are kept.
+    void hold_wrapper(LiveNode kept) noexcept;
+    void put_off_drop(LiveNode kept) noexcept;
     void drop_wrappers() noexcept;
 
     // The page table: a page's number is its index. Pages beyond use are null.

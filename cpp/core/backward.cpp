@@ -106,7 +106,7 @@ class Sweep {
 public:
     Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root) {
         take_over();
-        arena_.retain(root_);
+        arena_.retain(arena_.live(root_));
     }
 
     Sweep(const Sweep&) = delete;
@@ -116,7 +116,7 @@ public:
         close_maps();
         take_marks([](NodeId) {});
         arena_.sweep_ = nullptr;
-        arena_.release(root_);
+        arena_.release(arena_.live(root_));
     }
 
     void run() {
@@ -177,7 +177,7 @@ private:
                 visit(page, slot);
             }
             if (node.annex_is_due) {
-                visit_annex(page.id_of(slot));
+                visit_annex(page.live(slot).id);
                 node.annex_is_due = false;
             }
         }
@@ -190,7 +190,7 @@ private:
             [[likely]] {
             propagate<false>(node, [this](NodeId operand) -> Node& { return mark(operand); });
         } else {
-            visit_special(page.id_of(slot), node);
+            visit_special(page.live(slot).id, node);
         }
     }
 
@@ -233,7 +233,7 @@ private:
         };
         close_maps();
         const TakeOver afterwards{*this};
-        arena_.host().run_callback(arena_.wrapper(id));
+        arena_.host().run_callback(Page::wrapper_of(arena_.live(id)));
     }
 
     // Make the marks in the nodes this sweep's.
@@ -419,7 +419,7 @@ private:
             for (std::uint32_t slot = page.filled; slot-- > 0;) {
                 if (page.nodes[slot].is_due) {
                     page.nodes[slot].is_due = false;
-                    visitor(page.id_of(slot));
+                    visitor(page.live(slot).id);
                 }
             }
         };
@@ -433,7 +433,7 @@ private:
             for (std::uint32_t slot = page->filled; slot-- > 0;) {
                 if (page->nodes[slot].annex_is_due) {
                     page->nodes[slot].annex_is_due = false;
-                    const PageList& annex = arena_.annexes_.find(page->id_of(slot))->second;
+                    const PageList& annex = arena_.annexes_.find(page->live(slot).id)->second;
                     for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
                         take_from_nodes(*hidden);
                     }

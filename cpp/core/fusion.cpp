@@ -42,7 +42,7 @@ void Arena::expand(NodeId id) {
             page = &make_annex(id, hidden);
         } catch (...) {
             for (const NodeId leaf : leaves) {
-                release(leaf);
+                release(live(leaf));
             }
             throw;
         }
@@ -52,9 +52,9 @@ void Arena::expand(NodeId id) {
         if (page->filled == Page::slots) {
             page = page->next;
         }
-        const NodeId made = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
-        node(made).set_grad(dot.rows[row].hidden_grad);
-        return made;
+        const LiveNode made = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
+        made.node->set_grad(dot.rows[row].hidden_grad);
+        return made.id;
     };
     const auto retained = [this](LiveNode operand) {
         retain(operand);
@@ -113,19 +113,19 @@ std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t
         for (std::size_t i = 0; i < dot.inputs.size(); ++i) {
             if (dot.inputs[i].is_number()) {
                 leaves.reserve(dot.inputs.size());
-                leaves.push_back(leaf(dot.inputs[i].data));
+                const LiveNode made = leaf(dot.inputs[i].data);
+                leaves.push_back(made.id);
                 if (dot.rows[row].swept) {
                     const Scalar factor = map.is_sum()
                                               ? Scalar::integer(1.0)
                                               : Scalar::real(map.data[row * dot.inputs.size() + i]);
-                    node(leaves.back())
-                        .set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
+                    made.node->set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
                 }
             }
         }
     } catch (...) {
         for (const NodeId made : leaves) {
-            release(made);
+            release(live(made));
         }
         throw;
     }
@@ -151,7 +151,7 @@ void Arena::annex_page_emptied(Page& page) noexcept {
     }
     annexes_.erase(annex);
     if (node(owner).has(Flags::IsDead)) {
-        vacate(this->page(owner), Page::bit_of(owner));
+        vacate(live(owner));
     } else {
         node(owner).set(Flags::HasAnnex, false);
     }

@@ -68,4 +68,10 @@ struct Node {
 
 static_assert(sizeof(Node) == 32, "a node is half a cache line");
 
+// A node that is alive, under both of its names: where it lies does not change.
+struct LiveNode {
+    Node* node = nullptr;
+    NodeId id = no_node;
+};
+
 }  // namespace mgx

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/node.hpp"
 #include "core/wrapper_host.hpp"
@@ -21,7 +22,8 @@ struct Page {
     static constexpr std::uint32_t slot_bits = 6;
     static constexpr std::uint64_t all_slots = ~std::uint64_t{0};
 
-    bool takes_marks;  // a backward sweep may mark nodes here without further ado
+    std::array<Node, slots> nodes;  // first: `of` finds the page where they begin
+    bool takes_marks;               // a backward sweep may mark nodes here without further ado
     PageKind kind;
     NodeId owner;            // of an annex
     std::uint64_t position;  // in the log: grows from page to page
@@ -32,7 +34,6 @@ struct Page {
     // annex.
     Page* previous;
     Page* next;
-    std::array<Node, slots> nodes;
     std::array<Wrapper, slots> wrappers;  // null where there is none, and in vacant slots
 
     [[nodiscard]] static constexpr std::uint32_t number_of(NodeId id) noexcept {
@@ -44,10 +45,19 @@ struct Page {
     [[nodiscard]] static constexpr std::uint64_t bit_of(NodeId id) noexcept {
         return std::uint64_t{1} << slot_of(id);
     }
-    [[nodiscard]] constexpr NodeId id_of(std::uint32_t slot) const noexcept {
-        return NodeId{number << slot_bits | slot};
+    [[nodiscard]] constexpr LiveNode live(std::uint32_t slot) noexcept {
+        return {&nodes[slot], NodeId{number << slot_bits | slot}};
+    }
+    // The page that the node lies in.
+    [[nodiscard]] static Page& of(LiveNode live) noexcept {
+        return *reinterpret_cast<Page*>(live.node - slot_of(live.id));
+    }
+    [[nodiscard]] static Wrapper& wrapper_of(LiveNode live) noexcept {
+        return of(live).wrappers[slot_of(live.id)];
     }
 };
+
+static_assert(std::is_standard_layout_v<Page>, "so that a page begins where its nodes do");
 
 // A doubly linked list of pages, in which the pages themselves are the links.
 class PageList {

@@ -10,26 +10,23 @@ namespace mgx {
 
 class Reference {
 public:
-    Reference(Arena& arena, NodeId owned) noexcept : arena_(arena), id_(owned) {}
+    Reference(Arena& arena, LiveNode owned) noexcept : arena_(arena), node_(owned) {}
     Reference(const Reference&) = delete;
     Reference& operator=(const Reference&) = delete;
     ~Reference() {
-        if (id_ != no_node) {
-            arena_.release(id_);
+        if (node_.node != nullptr) {
+            arena_.release(node_);
         }
     }
 
-    [[nodiscard]] NodeId id() const noexcept { return id_; }
+    [[nodiscard]] LiveNode get() const noexcept { return node_; }
 
     // Hand the count to the caller.
-    [[nodiscard]] NodeId take() noexcept { return std::exchange(id_, no_node); }
-
-    // Own a count of another node; somebody else has taken over that of the previous one.
-    void replace(NodeId owned) noexcept { id_ = owned; }
+    [[nodiscard]] LiveNode take() noexcept { return std::exchange(node_, {}); }
 
 private:
     Arena& arena_;
-    NodeId id_;
+    LiveNode node_;
 };
 
 }  // namespace mgx

@@ -103,17 +103,6 @@ TEST_CASE("a node lives while a consumer does") {
     CHECK(other.data() == 8);
 }
 
-TEST_CASE("a node that takes its operands over owns the only count of them") {
-    Arena arena;
-    const NodeId x = arena.leaf(Scalar::real(2));
-    const NodeId y = arena.leaf(Scalar::real(3));
-    Number product(arena, arena.binary_taking<Op::Mul>(x, y));
-    CHECK(arena.node(x).count == 1);
-    CHECK(arena.node(y).count == 1);
-    product.forget();
-    CHECK(living_nodes(arena) == 0);
-}
-
 TEST_CASE("a custom node holds any number of operands") {
     Arena arena;
     std::vector<Number> numbers;

@@ -28,8 +28,8 @@ public:
     // A wrapper of the number's node, with one reference, which the caller owns.
     [[nodiscard]] FakeWrapper* wrap(const Number& number) {
         auto* wrapper = new FakeWrapper{number.id()};
-        arena_.retain(number.id());
-        arena_.set_wrapper(number.id(), wrapper);
+        arena_.retain(number.live());
+        Page::wrapper_of(number.live()) = wrapper;
         ++living_;
         return wrapper;
     }
@@ -40,11 +40,12 @@ public:
             return;
         }
         --living_;
-        arena_.set_wrapper(wrapper->node, nullptr);
+        const LiveNode node = arena_.live(wrapper->node);
+        Page::wrapper_of(node) = nullptr;
         for (FakeWrapper* operand : wrapper->operands) {
             forget(operand);
         }
-        arena_.release(wrapper->node);
+        arena_.release(node);
         delete wrapper;
     }
 

@@ -61,10 +61,10 @@ std::uint32_t make_map(Parameters& parameters, std::size_t rows, Op activation,
 }
 
 std::vector<Number> apply(Parameters& parameters, std::uint32_t map) {
-    std::vector<NodeId> results;
+    std::vector<LiveNode> results;
     parameters.arena.apply(map, inputs_of(parameters), results);
     std::vector<Number> numbers;
-    for (const NodeId result : results) {
+    for (const LiveNode result : results) {
         numbers.emplace_back(parameters.arena, result);
     }
     return numbers;
@@ -223,8 +223,7 @@ TEST_CASE("hidden nodes may be used, before and after their Dot is gone") {
         while (arena.label(deep) != "*") {
             deep = arena.operands(deep).back();
         }
-        arena.retain(deep);
-        const Number product(arena, deep);
+        const Number product = reference(arena, deep);
         Number root = product * parameters.bias + sum;
         backward(root);
         root = product * product;
@@ -281,8 +280,7 @@ TEST_CASE("a hidden node alone keeps no more than its own operands alive") {
     Parameters parameters(100);
     Number sum = fused(parameters);
     const NodeId id = parameters.arena.operands(sum.id()).back();
-    parameters.arena.retain(id);
-    Number product(parameters.arena, id);
+    Number product = reference(parameters.arena, id);
     sum.forget();
     parameters.weights.clear();
     parameters.inputs.clear();
@@ -330,8 +328,7 @@ TEST_CASE("callbacks beside hidden nodes that have been shown") {
     const Number y(arena, 1.0);
     const Number square = y * y;
     const NodeId last_sum = arena.operands(sum.id()).front();
-    arena.retain(last_sum);
-    const Number hidden(arena, last_sum);
+    const Number hidden = reference(arena, last_sum);
     int calls = 0;
     SUBCASE("may throw, which leaves no marks") {
         parameters.host.assign_backward(hidden, [&] {

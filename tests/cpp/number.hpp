@@ -10,47 +10,54 @@ namespace mgx {
 
 class Number {
 public:
-    Number(Arena& arena, NodeId owned) noexcept : arena_(&arena), id_(owned) {}
+    Number(Arena& arena, LiveNode owned) noexcept : arena_(&arena), live_(owned) {}
     Number(Arena& arena, double data) : Number(arena, arena.leaf(Scalar::real(data))) {}
     Number(Arena& arena, int data) : Number(arena, arena.leaf(Scalar::integer(data))) {}
 
-    Number(Number&& other) noexcept
-        : arena_(other.arena_), id_(std::exchange(other.id_, no_node)) {}
+    Number(Number&& other) noexcept : arena_(other.arena_), live_(std::exchange(other.live_, {})) {}
     Number& operator=(Number&& other) noexcept {
         std::swap(arena_, other.arena_);
-        std::swap(id_, other.id_);
+        std::swap(live_, other.live_);
         return *this;
     }
     ~Number() { forget(); }
 
     void forget() noexcept {
-        if (id_ != no_node) {
-            arena_->release(std::exchange(id_, no_node));
+        if (live_.node != nullptr) {
+            arena_->release(std::exchange(live_, {}));
         }
     }
 
     [[nodiscard]] Arena& arena() const noexcept { return *arena_; }
-    [[nodiscard]] NodeId id() const noexcept { return id_; }
-    [[nodiscard]] Node& node() const noexcept { return arena_->node(id_); }
+    [[nodiscard]] LiveNode live() const noexcept { return live_; }
+    [[nodiscard]] NodeId id() const noexcept { return live_.id; }
+    [[nodiscard]] Node& node() const noexcept { return *live_.node; }
     [[nodiscard]] double data() const noexcept { return node().data().value; }
     [[nodiscard]] double grad() const noexcept { return node().grad().value; }
 
 private:
     Arena* arena_;
-    NodeId id_;
+    LiveNode live_;
 };
 
+// A number that is in the graph already.
+[[nodiscard]] inline Number reference(Arena& arena, NodeId id) {
+    const LiveNode live = arena.live(id);
+    arena.retain(live);
+    return {arena, live};
+}
+
 [[nodiscard]] inline Number operator+(const Number& x, const Number& y) {
-    return {x.arena(), x.arena().binary<Op::Add>(x.id(), y.id())};
+    return {x.arena(), x.arena().binary<Op::Add>(x.live(), y.live())};
 }
 [[nodiscard]] inline Number operator*(const Number& x, const Number& y) {
-    return {x.arena(), x.arena().binary<Op::Mul>(x.id(), y.id())};
+    return {x.arena(), x.arena().binary<Op::Mul>(x.live(), y.live())};
 }
 [[nodiscard]] inline Number pow(const Number& x, double exponent) {
-    return {x.arena(), x.arena().power(x.id(), Scalar::real(exponent))};
+    return {x.arena(), x.arena().power(x.live(), Scalar::real(exponent))};
 }
 [[nodiscard]] inline Number relu(const Number& x) {
-    return {x.arena(), x.arena().unary<Op::Relu>(x.id())};
+    return {x.arena(), x.arena().unary<Op::Relu>(x.live())};
 }
 
 // A node that its user defines, of the numbers given.

@@ -39,7 +39,7 @@ TEST_CASE("a plain wrapper is never held") {
     CHECK(host.holds() == 0);
     host.forget(wrapper);
     CHECK(host.living() == 0);
-    CHECK(arena.wrapper(x.id()) == nullptr);
+    CHECK(Page::wrapper_of(x.live()) == nullptr);
     CHECK(arena.counters().wrapped_nodes == 0);
 }
 
@@ -49,7 +49,9 @@ TEST_CASE("a kept wrapper is held from the first consumer to the last") {
     FakeWrapper* wrapper = wrap_alone(host, Number(arena, 2.0));
     arena.keep_wrapper(wrapper->node);
     CHECK(wrapper->references == 1);
-    const auto consume = [&] { return Number(arena, arena.unary<Op::Relu>(wrapper->node)); };
+    const auto consume = [&] {
+        return Number(arena, arena.unary<Op::Relu>(arena.live(wrapper->node)));
+    };
     Number first = consume();
     CHECK(wrapper->references == 2);
     Number second = consume();
@@ -69,7 +71,7 @@ TEST_CASE("a wrapper is held at once if the node has a consumer already") {
     Arena arena;
     FakeHost host(arena);
     FakeWrapper* wrapper = wrap_alone(host, Number(arena, 2.0));
-    const Number consumer(arena, arena.unary<Op::Relu>(wrapper->node));
+    const Number consumer(arena, arena.unary<Op::Relu>(arena.live(wrapper->node)));
     CHECK(wrapper->references == 1);
     arena.keep_wrapper(wrapper->node);
     CHECK(wrapper->references == 2);
@@ -83,7 +85,8 @@ TEST_CASE("a node that is both operands counts as a consumer until it has releas
     FakeHost host(arena);
     FakeWrapper* wrapper = wrap_alone(host, Number(arena, 2.0));
     arena.keep_wrapper(wrapper->node);
-    Number square(arena, arena.binary<Op::Mul>(wrapper->node, wrapper->node));
+    Number square(arena,
+                  arena.binary<Op::Mul>(arena.live(wrapper->node), arena.live(wrapper->node)));
     host.forget(wrapper);
     CHECK(host.living() == 1);
     square.forget();
@@ -123,7 +126,8 @@ TEST_CASE("a node that leaves its operands to the wrapper refers to them no long
     std::vector<NodeId> both{x->node, y->node};
     FakeWrapper* result = nullptr;
     SUBCASE("of an operation") {
-        result = wrap_alone(host, Number(arena, arena.binary<Op::Mul>(both[0], both[1])));
+        result = wrap_alone(
+            host, Number(arena, arena.binary<Op::Mul>(arena.live(both[0]), arena.live(both[1]))));
     }
     SUBCASE("of the user's") {
         result = wrap_alone(host, Number(arena, arena.custom(Scalar::real(6), both)));
@@ -134,7 +138,7 @@ TEST_CASE("a node that leaves its operands to the wrapper refers to them no long
     CHECK(arena.node(both[0]).count == 1);
     const auto shown = arena.operands(result->node);
     CHECK(std::vector<NodeId>(shown.begin(), shown.end()) == both);
-    Number consumer(arena, arena.unary<Op::Relu>(result->node));
+    Number consumer(arena, arena.unary<Op::Relu>(arena.live(result->node)));
     for (FakeWrapper* wrapper : {x, y, result}) {
         host.forget(wrapper);
     }
@@ -151,7 +155,8 @@ TEST_CASE("a constant power that leaves its base to the wrapper still owns its e
     Arena arena;
     FakeHost host(arena);
     FakeWrapper* base = wrap_alone(host, Number(arena, 2.0));
-    FakeWrapper* cube = wrap_alone(host, Number(arena, arena.power(base->node, Scalar::real(3))));
+    FakeWrapper* cube =
+        wrap_alone(host, Number(arena, arena.power(arena.live(base->node), Scalar::real(3))));
     take_operands(arena, cube, {base});
     host.forget(base);
     CHECK(arena.counters().leaves == 2);
@@ -168,11 +173,11 @@ TEST_CASE("dropping a wrapper may create nodes and drop others") {
     Number first(arena, 2.0);
     FakeWrapper* kept = wrap_alone(host, Number(arena, 3.0));
     arena.keep_wrapper(kept->node);
-    Number second(arena, arena.unary<Op::Relu>(kept->node));
+    Number second(arena, arena.unary<Op::Relu>(arena.live(kept->node)));
     host.forget(kept);
     bool ran = false;
     host.assign_backward(first, [] {});
-    auto* doomed = static_cast<FakeWrapper*>(arena.wrapper(first.id()));
+    auto* doomed = static_cast<FakeWrapper*>(Page::wrapper_of(first.live()));
     // A destructor that runs when the callback goes, in the middle of `drop`.
     doomed->callback = [guard = std::shared_ptr<int>(new int, [&](int* number) {
                             delete number;
