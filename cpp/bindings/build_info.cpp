@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "core/kernels.hpp"
+
 namespace mgx {
 
 namespace {
@@ -39,7 +41,8 @@ std::vector<std::string> instruction_sets() {
 py::dict build_info() {
     using namespace py::literals;
     return py::dict("version"_a = MGX_VERSION, "compiler"_a = compiler(),
-                    "build_type"_a = MGX_BUILD_TYPE, "instruction_sets"_a = instruction_sets());
+                    "build_type"_a = MGX_BUILD_TYPE, "instruction_sets"_a = instruction_sets(),
+                    "kernels"_a = kernels().instruction_set);
 }
 
 }  // namespace mgx

@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "bindings/neuron.hpp"
-#include "bindings/spare.hpp"
+#include "bindings/spare_vector.hpp"
 
 namespace mgx {
 
@@ -34,11 +34,6 @@ namespace {
 
 PyObject* neurons_name = nullptr;  // interned
 PyObject* layers_name = nullptr;
-
-[[nodiscard]] bool is_list_of(PyObject* object, std::size_t size) noexcept {
-    return object != nullptr && PyList_CheckExact(object) &&
-           std::cmp_equal(PyList_GET_SIZE(object), size);
-}
 
 // Whether a new map of the neurons would be the same.
 [[nodiscard]] bool is_current(const KnownLayer& known, PyObject* neurons,
@@ -82,7 +77,7 @@ PyObject* layers_name = nullptr;
         const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
         activations.push_back(named_activation(attributes));
         if (!is_native(activations.back()) || !is_list_of(attributes.w, terms) ||
-            attributes.b == nullptr || !add(biases, attributes.b, watched_input)) {
+            !add(biases, attributes.b, watched_input)) {
             return nullptr;
         }
         for (std::size_t term = 0; term < terms; ++term) {
@@ -116,16 +111,6 @@ PyObject* layers_name = nullptr;
     return known;
 }
 
-py::object as_fast_sequence(const py::object& iterable, const char* message) {
-    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable.ptr(), message));
-    return sequence ? sequence : throw py::error_already_set();
-}
-
-py::object attribute(PyObject* object, PyObject* name) {
-    auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
-    return value ? value : throw py::error_already_set();
-}
-
 // What a layer or a perceptron is called with, and what the layers make of it on the way: an object
 // of Python's, or else nodes, the outputs of a layer, of which it owns a count each.
 class Signal {
@@ -143,7 +128,7 @@ public:
 
     // Replace it by the outputs of the layer.
     void pass(PyObject* layer) {
-        const auto neurons = as_fast_sequence(attribute(layer, neurons_name),
+        const auto neurons = as_fast_sequence(py::getattr(layer, neurons_name).ptr(),
                                               "the neurons of a layer must be iterable");
         if (!(object_ ? pass_object(neurons) : pass_nodes(neurons))) {
             pass_one_by_one(py::tuple(neurons));
@@ -238,7 +223,7 @@ PyObject* call_mlp(PyObject* mlp, PyObject* arguments, PyObject* keywords) noexc
     PyObject* x = only_argument(arguments, keywords);
     return x == nullptr ? nullptr : guarded<PyObject*>(nullptr, [&] {
         Signal signal(x);
-        for (const py::handle layer : attribute(mlp, layers_name)) {
+        for (const py::handle layer : py::getattr(mlp, layers_name)) {
             if (Py_TYPE(layer.ptr())->tp_call == call_layer) {
                 signal.pass(layer.ptr());
             } else {
@@ -255,8 +240,7 @@ py::object create_type(const char* name, const char* documentation, ternaryfunc 
                         PyType_Slot{0, nullptr}};
     PyType_Spec specification = {name, sizeof(PyObject), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots.data()};
-    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&specification));
-    return type ? type : throw py::error_already_set();
+    return checked(PyType_FromSpec(&specification));
 }
 
 }  // namespace

@@ -77,5 +77,7 @@ PYBIND11_MODULE(_core, module) {
                "Tell what this build is.\n\n"
                "Returns\n-------\n"
                "dict\n"
-               "    ``version``, ``compiler``, ``build_type`` and ``instruction_sets``.");
+               "    ``version``, ``compiler``, ``build_type``, ``instruction_sets`` (that all code "
+               "may use) and\n"
+               "    ``kernels`` (the instruction set that the inner loops have chosen here).");
 }

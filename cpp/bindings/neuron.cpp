@@ -17,7 +17,7 @@
 #include <cstddef>
 
 #include "bindings/layer.hpp"
-#include "bindings/spare.hpp"
+#include "bindings/spare_vector.hpp"
 #include "bindings/value_numbers.hpp"
 
 namespace mgx {
@@ -55,17 +55,6 @@ py::object activated(const py::object& sum, const py::object& activation) {
         return activation(sum);
     }
     return PyUnicode_Compare(activation.ptr(), linear) == 0 ? sum : sum.attr(activation)();
-}
-
-// The output where nothing in the neuron is out of the ordinary; null otherwise.
-LiveNode plain_output(PyObject* neuron, Inputs& inputs) {
-    SpareVector<Input> collected;
-    const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
-    const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
-    const Op activation = named_activation(attributes);
-    return plain && attributes.w != nullptr && attributes.b != nullptr && is_native(activation)
-               ? fused_weighted_sum(attributes.w, *collected, attributes.b, activation)
-               : LiveNode{};
 }
 
 py::object attribute(PyObject* neuron, PyObject* NeuronAttributes::* member, const char* name) {
@@ -152,24 +141,29 @@ bool is_native(Op activation) noexcept {
 }
 
 py::object neuron_output(PyObject* neuron, Inputs& inputs) {
-    if (const LiveNode plain = plain_output(neuron, inputs); plain.node != nullptr) {
-        return wrapped(plain);
+    SpareVector<Input> collected;
+    const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
+    const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
+    const Op named = named_activation(attributes);
+    const bool fuses_activation = is_native(named);
+    const LiveNode fused =
+        plain ? fused_weighted_sum(attributes.w, *collected, attributes.b,
+                                   fuses_activation ? named : AffineMap::no_activation)
+              : LiveNode{};
+    py::object sum;
+    if (fused.node != nullptr) {
+        sum = wrapped(fused);
+        if (fuses_activation) {
+            return sum;
+        }
+    } else {
+        const auto w = attribute(neuron, &NeuronAttributes::w, "w");
+        const auto b = attribute(neuron, &NeuronAttributes::b, "b");
+        sum = weighted_sum_in_python(w, inputs, b);
     }
-    const auto w = attribute(neuron, &NeuronAttributes::w, "w");
-    const auto b = attribute(neuron, &NeuronAttributes::b, "b");
     const auto nonlin = attribute(neuron, &NeuronAttributes::nonlin, "nonlin");
     const auto activation = attribute(neuron, &NeuronAttributes::activation, "activation");
-    const int is_nonlinear = PyObject_IsTrue(nonlin.ptr());
-    if (is_nonlinear < 0) {
-        throw py::error_already_set();
-    }
-    SpareVector<Input> collected;
-    const LiveNode fused =
-        inputs.collect(*collected)
-            ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
-            : LiveNode{};
-    const auto sum = fused.node != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b);
-    return is_nonlinear == 1 ? activated(sum, activation) : sum;
+    return py::bool_(nonlin) ? activated(sum, activation) : sum;
 }
 
 py::object create_neuron_type() {
@@ -196,10 +190,7 @@ py::object create_neuron_type() {
     PyType_Spec specification = {"microgradx._core.NeuronBase", sizeof(NeuronObject), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                  slots.data()};
-    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&specification));
-    if (!type) {
-        throw py::error_already_set();
-    }
+    auto type = checked(PyType_FromSpec(&specification));
     find_native_activations();
     return type;
 }

@@ -25,4 +25,17 @@ template <typename Result, typename Body>
     }
 }
 
+// The object of the new reference that a function of Python's returned. Throws error_already_set if
+// it is null.
+[[nodiscard]] inline py::object checked(PyObject* reference) {
+    auto object = py::reinterpret_steal<py::object>(reference);
+    return object ? object : throw py::error_already_set();
+}
+
+// The iterable itself if it is a list or a tuple, else a list of its items. Throws
+// error_already_set, a TypeError with the message if it is not iterable.
+[[nodiscard]] inline py::object as_fast_sequence(PyObject* iterable, const char* message) {
+    return checked(PySequence_Fast(iterable, message));
+}
+
 }  // namespace mgx

@@ -112,10 +112,7 @@ PyObject* value_vectorcall(PyObject* type, PyObject* const* arguments, size_t fl
                        : nullptr;
         }
         return guarded<PyObject*>(nullptr, [&] {
-            auto object = py::reinterpret_steal<py::object>(as_object(new_value()));
-            if (!object) {
-                throw py::error_already_set();
-            }
+            auto object = checked(as_object(new_value()));
             construct(as_value(object.ptr()),
                       {arguments[0], arguments[1], count > 2 ? arguments[2] : nullptr,
                        count > 3 ? arguments[3] : nullptr});

@@ -59,10 +59,7 @@ void attach(ValueObject* value, LiveNode owned);
 // The same for a node that has a watched operand; see is_watched.
 [[nodiscard]] PyObject* wrap_watched(LiveNode owned) noexcept;
 // As `wrap`, for C++: throws error_already_set.
-[[nodiscard]] inline py::object wrapped(LiveNode owned) {
-    auto wrapper = py::reinterpret_steal<py::object>(wrap(owned));
-    return wrapper ? wrapper : throw py::error_already_set();
-}
+[[nodiscard]] inline py::object wrapped(LiveNode owned) { return checked(wrap(owned)); }
 
 // The wrapper of the node, made if it has none: a new reference, or null with an error set.
 [[nodiscard]] PyObject* wrapper_of(LiveNode node) noexcept;

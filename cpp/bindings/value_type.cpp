@@ -131,10 +131,7 @@ py::object create_value_type() {
     PyType_Spec specification = {"microgradx.engine.Value", sizeof(ValueObject), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                  slots.data()};
-    auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&specification));
-    if (!type) {
-        throw py::error_already_set();
-    }
+    auto type = checked(PyType_FromSpec(&specification));
     value_type = reinterpret_cast<PyTypeObject*>(type.ptr());
     value_type->tp_vectorcall = value_vectorcall;
     type.attr("label") = "";

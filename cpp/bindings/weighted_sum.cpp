@@ -11,20 +11,12 @@
 #include <string_view>
 
 #include "bindings/scalar_conversion.hpp"
-#include "bindings/spare.hpp"
+#include "bindings/spare_vector.hpp"
 #include "bindings/value_numbers.hpp"
 
 namespace mgx {
 
 namespace {
-
-py::object as_fast_sequence(PyObject* iterable, const char* message) {
-    auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(iterable, message));
-    if (!sequence) {
-        throw py::error_already_set();
-    }
-    return sequence;
-}
 
 // The result of a map of one row that serves but once.
 LiveNode apply_once(std::span<const LiveNode> nodes, Op activation,
@@ -101,8 +93,7 @@ bool Inputs::collect_carefully(std::vector<Input>& inputs) {
 
 LiveNode fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
                             Op activation) {
-    if (!PyList_CheckExact(weights) || inputs.empty() ||
-        static_cast<std::size_t>(PyList_GET_SIZE(weights)) != inputs.size() || !may_fuse()) {
+    if (inputs.empty() || !is_list_of(weights, inputs.size()) || !may_fuse()) {
         return {};
     }
     SpareVector<LiveNode> nodes;

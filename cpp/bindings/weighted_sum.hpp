@@ -2,6 +2,8 @@
 
 // The sum at the heart of a neuron. See weighted_sum.cpp.
 
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "bindings/value_object.hpp"
@@ -33,9 +35,16 @@ private:
     py::object items_;
 };
 
+// Objects of a neuron's may be null here, if it has not been given them.
+
+[[nodiscard]] inline bool is_list_of(PyObject* object, std::size_t size) noexcept {
+    return object != nullptr && PyList_CheckExact(object) &&
+           std::cmp_equal(PyList_GET_SIZE(object), size);
+}
+
 // The node of a plain Value of which none of the flags is set; null for anything else.
 [[nodiscard]] inline LiveNode plain_node(PyObject* object, Flags forbidden) noexcept {
-    if (is_exact_value(object)) {
+    if (object != nullptr && is_exact_value(object)) {
         const ValueObject* value = as_value(object);
         if (value->content != nullptr && !value->content->has(forbidden)) {
             return live_node(value);
