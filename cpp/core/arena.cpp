@@ -103,7 +103,7 @@ std::vector<NodeId> Arena::dependents(NodeId id) {
                 return;
             }
             show_hidden_nodes(place);
-            if (node(place).has(Flags::HasAnnex | Flags::IsDead)) {
+            if (node(place).has(Flags::HasAnnex)) {
                 const PageList& annex = annexes_.find(place)->second;
                 for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
                     for_each_living(*hidden, look_at);
@@ -122,7 +122,7 @@ void Arena::set_callback(NodeId id, bool has_one) {
     Node& called = node(id);
     if (called.op == Op::Leaf && has_one && !called.has(Flags::HasCallback)) {
         page(id).takes_marks = false;
-        called.is_due = false;
+        called.set_due(false);
     }
     called.set(Flags::HasCallback, has_one);
     changed(called);
@@ -255,7 +255,7 @@ inline void Arena::reclaim(LiveNode dead, Waiting& waiting) noexcept {
     if (node.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
         keepers_ -= node.has(Flags::KeepsWrapper);
         if (node.has(Flags::HasAnnex)) {
-            node.flags = Flags::IsDead;
+            node.flags = Flags::HasAnnex | Flags::IsDead;
             return;
         }
     }

@@ -178,10 +178,9 @@ private:
         node.grad_value = 0.0;
         node.operands = operands;
         node.count = 1;
-        node.is_due = false;
-        node.annex_is_due = false;
         node.op = op;
-        node.flags = data.is_integer ? Flags::IntegerGrad | Flags::IntegerData : Flags::IntegerGrad;
+        node.flags = data.is_integer ? Flags::IntegerData : Flags::None;
+        node.grad_flags = GradFlags::IsInteger;
         return page.live(slot);
     }
 

@@ -2,9 +2,10 @@
 //
 // The log of the arena is in topological order, so one walk through it from the root to older
 // nodes visits every node after all of its consumers. A node is visited if a visited consumer has
-// marked it. Marks are bytes in the nodes, which are written and forgotten: bits of one word a
-// page, or a count, would have every mark wait for the last. A page says whether anything in it is
-// marked, and the walk ends beyond the oldest page that does.
+// marked it. A mark is written together with the gradient that is passed on, in one byte of the
+// node's own: bits of one word a page, or a count, would have every mark wait for the last. A page
+// says whether anything in it is marked, and the walk ends beyond the oldest page that does. Of an
+// annex the owner says so, unless it is marked itself: an owner's annex is always looked at.
 //
 // Leaves pass nothing on, so they are not visited, and their marks mean nothing, except of those to
 // which the user has given a callback; their callbacks run last.
@@ -26,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/compiler.hpp"
 #include "core/kernels.hpp"
 
 namespace mgx {
@@ -51,19 +53,13 @@ namespace {
 }
 
 inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
-    if (grad.is_integer) {
-        operand.set_grad(operand.grad() + derivative * grad);
-    } else {
-        operand.set_grad(Scalar::real(operand.grad_value + derivative.value * grad.value));
-    }
+    operand.set_grad(operand.grad() + derivative * grad);
 }
 
-// The `derivative` columns of ops.def, applied to the operands. `reach` finds the node of an
-// operand. That the gradient is no int, as in most of most graphs, is known at compile time, so
-// that no time is spent on what ints need.
-template <bool integer_grad, typename Reach>
-inline void propagate(const Node& node, Reach reach) {
-    const Scalar grad = {node.grad_value, integer_grad};
+// The `derivative` columns of ops.def, applied to the operands: `reach` finds the node of one, and
+// `pass` adds the product of its derivative and the gradient to its own gradient.
+template <typename Reach, typename Pass>
+MGX_ALWAYS_INLINE void propagate(const Node& node, Scalar grad, Reach reach, Pass pass) {
     switch (node.op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, \
                   integer_derivative, ...)                                        \
@@ -71,7 +67,7 @@ inline void propagate(const Node& node, Reach reach) {
         Node& operand = reach(node.operands[0]);                                  \
         [[maybe_unused]] const double x = operand.data_value;                     \
         [[maybe_unused]] const double y = node.data_value;                        \
-        pass_to(operand, {derivative, integer_derivative}, grad);                 \
+        pass(operand, {derivative, integer_derivative}, grad);                    \
         break;                                                                    \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
@@ -80,8 +76,8 @@ inline void propagate(const Node& node, Reach reach) {
         Node& right = reach(node.operands[1]);                                          \
         [[maybe_unused]] const Scalar x = left.data();                                  \
         [[maybe_unused]] const Scalar y = right.data();                                 \
-        pass_to(left, left_derivative, grad);                                           \
-        pass_to(right, right_derivative, grad);                                         \
+        pass(left, left_derivative, grad);                                              \
+        pass(right, right_derivative, grad);                                            \
         break;                                                                          \
     }
 #include "core/ops.def"
@@ -90,13 +86,15 @@ inline void propagate(const Node& node, Reach reach) {
         case Op::PowConstant: {
             Node& base = reach(node.operands[0]);
             const Scalar exponent = reach(node.operands[1]).data();
-            pass_to(base, pow_derivative_by_base(base.data(), exponent), grad);
+            pass(base, pow_derivative_by_base(base.data(), exponent), grad);
             break;
         }
         case Op::Leaf:
         case Op::Custom:
         case Op::Dot:
             break;
+        default:
+            MGX_UNREACHABLE();  // so that the jump needs no bounds check
     }
 }
 
@@ -133,7 +131,7 @@ public:
         while (!leaves_.empty()) {
             const NodeId leaf = leaves_.back();
             leaves_.pop_back();
-            arena_.node(leaf).is_due = false;
+            arena_.node(leaf).set_due(false);
             run_callback(leaf);
         }
     }
@@ -146,55 +144,81 @@ private:
 
     // Have the node visited, if there is anything to do at it.
     Node& mark(NodeId id) {
-        Page& page = arena_.page(id);
+        Node& node = about_to_mark(id);
+        node.set_due(true);
+        return node;
+    }
+
+    Node& about_to_mark(NodeId id) { return about_to_mark(arena_.page(id), id); }
+
+    Node& about_to_mark(Page& page, NodeId id) {
         Node& node = page.nodes[Page::slot_of(id)];
         if (!page.takes_marks) [[unlikely]] {
             prepare_to_mark(page, node, id);
         }
-        node.is_due = true;
         return node;
     }
 
-    void prepare_to_mark(Page& page, const Node& node, NodeId id) {
+    MGX_NEVER_INLINE void prepare_to_mark(Page& page, Node& node, NodeId id) {
         if (page.kind == PageKind::Leaves) {
-            if (node.has(Flags::HasCallback) && !node.is_due) {
+            if (node.has(Flags::HasCallback) && !node.is_due()) {
                 leaves_.push_back(id);
+                node.set_due(true);  // it may be both operands of the same node
             }
             return;
         }
         Page& home = place(page);
         if (page.kind == PageKind::Annex) {
-            home.nodes[Page::slot_of(page.owner)].annex_is_due = true;
+            set(home.nodes[Page::slot_of(page.owner)].grad_flags, GradFlags::HidesDue, true);
         }
+        page.takes_marks = true;
         home.takes_marks = true;
         oldest_ = std::min(oldest_, home.position);
     }
 
     void visit_page(Page& page) {
-        for (std::uint32_t slot = page.filled; slot-- > 0;) {
-            Node& node = page.nodes[slot];
-            if (node.is_due) {
-                visit(page, slot);
-            }
-            if (node.annex_is_due) {
-                visit_annex(page.live(slot).id);
-                node.annex_is_due = false;
+        // Nodes that are due are visited here, as long as nothing about them is out of the
+        // ordinary.
+        const auto* pages = arena_.pages_.data();
+        const auto reach = [&](NodeId operand) -> Node& {
+            return about_to_mark(*pages[Page::number_of(operand)], operand);
+        };
+        const auto pass = [](Node& operand, Scalar derivative, Scalar grad) {
+            operand.grad_value += derivative.value * grad.value;
+            operand.grad_flags = GradFlags::IsDue;
+        };
+        for (Node* node = page.nodes.data() + page.filled; node != page.nodes.data();) {
+            --node;
+            if (node->grad_flags == GradFlags::IsDue && !has_operands_elsewhere(node->op) &&
+                !node->has(Flags::HasCallback | Flags::HasAnnex)) [[likely]] {
+                node->grad_flags = GradFlags::None;
+                propagate(*node, Scalar::real(node->grad_value), reach, pass);
+            } else if (has(node->grad_flags, GradFlags::IsDue | GradFlags::HidesDue)) {
+                visit(page.live(static_cast<std::uint32_t>(node - page.nodes.data())));
+                pages = arena_.pages_.data();
             }
         }
     }
 
-    void visit(Page& page, std::uint32_t slot) {
-        Node& node = page.nodes[slot];
-        node.is_due = false;
-        if (!node.has(Flags::HasCallback | Flags::IntegerGrad) && !has_operands_elsewhere(node.op))
-            [[likely]] {
-            propagate<false>(node, [this](NodeId operand) -> Node& { return mark(operand); });
-        } else {
-            visit_special(page.live(slot).id, node);
+    MGX_NEVER_INLINE void visit(LiveNode live) {
+        Node& node = *live.node;
+        if (node.is_due()) {
+            node.set_due(false);
+            visit_due(live.id, node);
+        }
+        if (node.has(Flags::HasAnnex)) {
+            set(node.grad_flags, GradFlags::HidesDue, false);
+            const PageList& annex = arena_.annexes_.find(live.id)->second;
+            for (Page* page = annex.last(); page != nullptr; page = page->previous) {
+                if (page->takes_marks) {
+                    visit_page(*page);
+                    page->takes_marks = false;
+                }
+            }
         }
     }
 
-    void visit_special(NodeId id, const Node& node) {
+    void visit_due(NodeId id, const Node& node) {
         if (node.op == Op::Dot) {
             if (visit_dots(node)) {
                 return;
@@ -202,12 +226,9 @@ private:
             arena_.show_hidden_nodes(id);
         }
         if (!node.has(Flags::HasCallback)) {
-            const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
-            if (node.has(Flags::IntegerGrad)) {
-                propagate<true>(node, reach);
-            } else {
-                propagate<false>(node, reach);
-            }
+            propagate(
+                node, node.grad(), [this](NodeId operand) -> Node& { return mark(operand); },
+                pass_to);
         }
         if (node.has(Flags::HasCallback) || node.op == Op::Custom) {
             for (const NodeId operand : arena_.operands(id)) {
@@ -313,10 +334,10 @@ private:
             return false;
         }
         Node& dot = arena_.node(row.dot);
-        if (!dot.is_due || row.swept) {
+        if (!dot.is_due() || row.swept) {
             return false;
         }
-        dot.is_due = false;
+        dot.set_due(false);
         return true;
     }
 
@@ -405,20 +426,14 @@ private:
         open_maps_.clear();
     }
 
-    void visit_annex(NodeId owner) {
-        const PageList& annex = arena_.annexes_.find(owner)->second;
-        for (Page* page = annex.last(); page != nullptr; page = page->previous) {
-            visit_page(*page);
-        }
-    }
-
     // Take all marks away, and show the visitor whose they were.
     template <typename Visitor>
     void take_marks(Visitor visitor) {
         const auto take_from_nodes = [&visitor](Page& page) {
+            page.takes_marks = false;
             for (std::uint32_t slot = page.filled; slot-- > 0;) {
-                if (page.nodes[slot].is_due) {
-                    page.nodes[slot].is_due = false;
+                if (page.nodes[slot].is_due()) {
+                    page.nodes[slot].set_due(false);
                     visitor(page.live(slot).id);
                 }
             }
@@ -428,11 +443,11 @@ private:
             if (!page->takes_marks) {
                 continue;
             }
-            page->takes_marks = false;
             take_from_nodes(*page);
             for (std::uint32_t slot = page->filled; slot-- > 0;) {
-                if (page->nodes[slot].annex_is_due) {
-                    page->nodes[slot].annex_is_due = false;
+                Node& owner = page->nodes[slot];
+                if (owner.has(Flags::HasAnnex)) {
+                    set(owner.grad_flags, GradFlags::HidesDue, false);
                     const PageList& annex = arena_.annexes_.find(page->live(slot).id)->second;
                     for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
                         take_from_nodes(*hidden);
@@ -441,7 +456,7 @@ private:
             }
         }
         for (const NodeId leaf : leaves_) {
-            arena_.node(leaf).is_due = false;
+            arena_.node(leaf).set_due(false);
         }
     }
 
@@ -454,7 +469,7 @@ private:
             mark(due);
         }
         for (const NodeId leaf : leaves_) {
-            arena_.node(leaf).is_due = true;
+            arena_.node(leaf).set_due(true);
         }
     }
 
@@ -476,12 +491,9 @@ void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 void backward_step(Arena& arena, NodeId id) {
     arena.show_hidden_nodes(id);
     const Node& node = arena.node(id);
-    const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
-    if (node.has(Flags::IntegerGrad)) {
-        propagate<true>(node, reach);
-    } else {
-        propagate<false>(node, reach);
-    }
+    propagate(
+        node, node.grad(), [&arena](NodeId operand) -> Node& { return arena.node(operand); },
+        pass_to);
 }
 
 }  // namespace mgx

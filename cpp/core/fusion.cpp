@@ -150,10 +150,10 @@ void Arena::annex_page_emptied(Page& page) noexcept {
         return;
     }
     annexes_.erase(annex);
-    if (node(owner).has(Flags::IsDead)) {
-        vacate(live(owner));
-    } else {
-        node(owner).set(Flags::HasAnnex, false);
+    const LiveNode place = live(owner);
+    place.node->set(Flags::HasAnnex, false);
+    if (place.node->has(Flags::IsDead)) {
+        vacate(place);
     }
 }
 

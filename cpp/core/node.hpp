@@ -3,6 +3,7 @@
 // A node: what the machine needs of one step of an expression, and nothing else.
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 
 #include "core/op.hpp"
@@ -19,24 +20,39 @@ inline constexpr NodeId no_node{0xFFFFFFFF};
 // What is true of a node; a set of flags is their bitwise or.
 enum class Flags : std::uint8_t {
     None = 0,
-    IntegerData = 1,         // Python would hold an int in `data`
-    IntegerGrad = 2,         // and in `grad`
-    HasCallback = 4,         // the user has assigned the step of the backward sweep
-    KeepsWrapper = 8,        // the wrapper must live as long as the node
-    OperandsByWrapper = 16,  // the wrapper, not the node, keeps the operands alive
-    HasAnnex = 32,           // its place in the log is also that of hidden nodes; see fusion.cpp
-    IsDead = 64,             // reclaimed, but for its place, which the annex still needs
-    IsWeight = 128           // of a watched map, which must know what happens; see affine.cpp
+    IntegerData = 1,        // Python would hold an int in `data`
+    HasCallback = 2,        // the user has assigned the step of the backward sweep
+    KeepsWrapper = 4,       // the wrapper must live as long as the node
+    OperandsByWrapper = 8,  // the wrapper, not the node, keeps the operands alive
+    HasAnnex = 16,          // its place in the log is also that of hidden nodes; see fusion.cpp
+    IsDead = 32,            // reclaimed, but for its place, which the annex still needs
+    IsWeight = 64           // of a watched map, which must know what happens; see affine.cpp
 };
 
-[[nodiscard]] constexpr Flags operator|(Flags one, Flags other) noexcept {
-    return Flags(static_cast<int>(one) | static_cast<int>(other));
+// What the backward sweep writes with each gradient, in a byte of its own: one store tells that the
+// gradient is a float now and the node due.
+enum class GradFlags : std::uint8_t {
+    None = 0,
+    IsInteger = 1,  // Python would hold an int in `grad`
+    IsDue = 2,      // a running backward sweep has still to visit the node; see backward.cpp
+    HidesDue = 4    // or some of the hidden nodes in its annex
+};
+
+template <typename Set>
+concept FlagSet = std::same_as<Set, Flags> || std::same_as<Set, GradFlags>;
+
+template <FlagSet Set>
+[[nodiscard]] constexpr Set operator|(Set one, Set other) noexcept {
+    return Set(static_cast<int>(one) | static_cast<int>(other));
 }
-[[nodiscard]] constexpr Flags operator&(Flags one, Flags other) noexcept {
-    return Flags(static_cast<int>(one) & static_cast<int>(other));
+template <FlagSet Set>
+[[nodiscard]] constexpr bool has(Set flags, Set any) noexcept {
+    return (static_cast<int>(flags) & static_cast<int>(any)) != 0;
 }
-[[nodiscard]] constexpr Flags without(Flags flags, Flags removed) noexcept {
-    return Flags(static_cast<int>(flags) & ~static_cast<int>(removed));
+template <FlagSet Set>
+constexpr void set(Set& flags, Set flag, bool on) noexcept {
+    flags = Set(on ? static_cast<int>(flags) | static_cast<int>(flag)
+                   : static_cast<int>(flags) & ~static_cast<int>(flag));
 }
 
 struct Node {
@@ -46,12 +62,14 @@ struct Node {
     std::uint32_t count;  // references by living consumers, plus one for a living wrapper
     Op op;
     Flags flags;
-    bool is_due;        // a running backward sweep has still to visit the node; see backward.cpp
-    bool annex_is_due;  // and some of the hidden nodes in its annex
+    GradFlags grad_flags;
 
     // Whether any of the flags is set.
-    [[nodiscard]] bool has(Flags any) const noexcept { return (flags & any) != Flags::None; }
-    void set(Flags flag, bool on) noexcept { flags = on ? flags | flag : without(flags, flag); }
+    [[nodiscard]] bool has(Flags any) const noexcept { return mgx::has(flags, any); }
+    void set(Flags flag, bool on) noexcept { mgx::set(flags, flag, on); }
+
+    [[nodiscard]] bool is_due() const noexcept { return mgx::has(grad_flags, GradFlags::IsDue); }
+    void set_due(bool due) noexcept { mgx::set(grad_flags, GradFlags::IsDue, due); }
 
     [[nodiscard]] Scalar data() const noexcept { return {data_value, has(Flags::IntegerData)}; }
     void set_data(Scalar data) noexcept {
@@ -59,10 +77,12 @@ struct Node {
         set(Flags::IntegerData, data.is_integer);
     }
 
-    [[nodiscard]] Scalar grad() const noexcept { return {grad_value, has(Flags::IntegerGrad)}; }
+    [[nodiscard]] Scalar grad() const noexcept {
+        return {grad_value, mgx::has(grad_flags, GradFlags::IsInteger)};
+    }
     void set_grad(Scalar grad) noexcept {
         grad_value = grad.value;
-        set(Flags::IntegerGrad, grad.is_integer);
+        mgx::set(grad_flags, GradFlags::IsInteger, grad.is_integer);
     }
 };
 
