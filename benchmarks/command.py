@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from .engines import ENGINES, MICROGRAD, MICROGRADX
+from .engines import ENGINES, MICROGRAD, MICROGRADX, Engine
 from .imports import import_seconds
-from .memory import bytes_allocated, bytes_at_peak, peak_is_known
+from .memory import bytes_allocated, bytes_at_peak, bytes_of_step, peak_is_known
 from .operations import FLOAT, STATEMENTS
 from .programs import CHAINS, PROGRAMS
 from .report import Row, as_json, as_markdown, as_text
@@ -67,12 +67,15 @@ def measure_all(quick: bool) -> Iterator[Row]:
                 yield Row(name, "s", collect, samples)
 
     levels = 15 if quick else 18
-    quantities = {"memory of a node, allocated": bytes_allocated}
+    quantities: dict[str, Callable[[Engine], float]] = {
+        "memory of a node, allocated": partial(bytes_allocated, levels=levels)
+    }
     if peak_is_known():
-        quantities["memory of a node, peak"] = bytes_at_peak
+        quantities["memory of a node, peak"] = partial(bytes_at_peak, levels=levels)
+        quantities["memory of a moons step, peak"] = bytes_of_step
     for name, quantity in quantities.items():
         announce(name)
-        yield Row(name, "B", True, {engine.name: [quantity(engine, levels)] for engine in ENGINES})
+        yield Row(name, "B", True, {engine.name: [quantity(engine)] for engine in ENGINES})
 
     announce("import")
     imports: dict[str, list[float]] = {engine.name: [] for engine in ENGINES}

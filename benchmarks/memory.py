@@ -1,4 +1,4 @@
-"""Bytes that an interior node takes while it lives, measured in a process of its own."""
+"""Bytes that nodes take while they live, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .engines import MICROGRADX, Engine
+from .programs import moons_step
 
 
 def bytes_allocated(engine: Engine, levels: int) -> float:
@@ -17,12 +19,17 @@ def bytes_allocated(engine: Engine, levels: int) -> float:
 
     The nodes are a tree of additions with so many `levels`, of which only the root is held.
     """
-    return _in_fresh_process("allocated", engine, levels)
+    return _in_fresh_process(engine, "allocated", levels) / _nodes(levels)
 
 
 def bytes_at_peak(engine: Engine, levels: int) -> float:
     """Return the most that the process grows in forward and backward, for each node."""
-    return _in_fresh_process("peak", engine, levels)
+    return _in_fresh_process(engine, "peak", levels) / _nodes(levels)
+
+
+def bytes_of_step(engine: Engine) -> float:
+    """Return the most that the process grows in the first step of micrograd's demo."""
+    return _in_fresh_process(engine, "step")
 
 
 def peak_is_known() -> bool:
@@ -30,12 +37,16 @@ def peak_is_known() -> bool:
     return _peak() is not None
 
 
-def _in_fresh_process(quantity: str, engine: Engine, levels: int) -> float:
-    command = [sys.executable, "-m", __name__, quantity, engine.name, str(levels)]
+def _in_fresh_process(engine: Engine, quantity: str, *numbers: int) -> int:
+    command = [sys.executable, "-m", __name__, engine.name, quantity, *map(str, numbers)]
     result = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    return float(result.stdout)
+    return int(result.stdout)
+
+
+def _nodes(levels: int) -> int:
+    return (1 << levels) - 1
 
 
 def _tree(leaf: Any, levels: int) -> Any:
@@ -67,6 +78,13 @@ def _measure_peak(engine: Engine, levels: int) -> int:
     return (_peak() or 0) - before
 
 
+def _measure_step(engine: Engine) -> int:
+    step = moons_step(engine)
+    before = _peak() or 0
+    step.run()
+    return (_peak() or 0) - before
+
+
 def _peak() -> int | None:
     """Return the largest resident size that this process has had, if the system tells."""
     try:
@@ -84,6 +102,10 @@ def _peak() -> int | None:
 
 
 if __name__ == "__main__":
-    quantity, name, levels = sys.argv[1:]
-    growth = {"allocated": _measure_allocated, "peak": _measure_peak}[quantity]
-    print(growth(Engine(name), int(levels)) / (2 ** int(levels) - 1))
+    name, quantity, *numbers = sys.argv[1:]
+    quantities: dict[str, Callable[..., int]] = {
+        "allocated": _measure_allocated,
+        "peak": _measure_peak,
+        "step": _measure_step,
+    }
+    print(quantities[quantity](Engine(name), *map(int, numbers)))

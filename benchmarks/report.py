@@ -35,7 +35,8 @@ same precedes each. Inside the timed region:
 
 A node's memory is that of a tree of additions in a fresh process, divided by the interior nodes,
 of which only the root is held. Allocated: after the forward pass, as microgradx's arena counts it,
-and tracemalloc for micrograd. Peak: the most that the process grew, forward and backward.
+and tracemalloc for micrograd. Peak: the most that the process grew, forward and backward; in a
+moons step, in the first of a fresh process, its inputs, update and garbage included.
 """
 
 COLLECTOR = {True: "as it comes", False: "off"}
@@ -184,4 +185,6 @@ def _table(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return f"{value:,.0f} B" if unit == "B" else seconds_with_unit(value)
+    if unit == "s":
+        return seconds_with_unit(value)
+    return f"{value:,.0f} B" if value < 100_000 else f"{short(value / 1e6)} MB"

@@ -288,6 +288,13 @@ def test_peak_memory_holds_the_nodes() -> None:
         assert memory.bytes_at_peak(engine, 15) > 0.5 * memory.bytes_allocated(engine, 15)
 
 
+@pytest.mark.skipif(not memory.peak_is_known(), reason="the system does not tell")
+def test_peak_memory_of_a_step_holds_its_nodes() -> None:
+    samples, neurons, products = 100, 16 + 16 + 1, 2 * 16 + 16 * 16 + 16
+    assert memory.bytes_of_step(engines.MICROGRAD) > samples * 2 * products * 300
+    assert memory.bytes_of_step(engines.MICROGRADX) > samples * neurons * 41
+
+
 def test_without_micrograd_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
