@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,9 @@ import micrograd.engine
 import micrograd.nn
 import microgradx
 import pytest
+
+# So that a failed comparison tells the numbers.
+pytest.register_assert_rewrite("graphs")
 
 # A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,17 +54,59 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return engine
 
 
+def count_nodes() -> int:
+    """Count the nodes that are alive now, garbage included."""
+    nodes: int = microgradx._core.arena_counters()["nodes"]
+    return nodes
+
+
 def count_living_nodes() -> int:
     """Count the nodes that are alive when all garbage has been collected."""
     gc.collect()
-    nodes: int = microgradx._core.arena_counters()["nodes"]
-    return nodes
+    return count_nodes()
 
 
 @pytest.fixture
 def living_nodes() -> Callable[[], int]:
     """Give a function that counts the nodes that are alive, garbage aside."""
     return count_living_nodes
+
+
+@pytest.fixture
+def nodes_return_to_the_baseline() -> Iterator[None]:
+    """Check after a test that none of its nodes is left."""
+    before = count_living_nodes()
+    yield
+    assert count_living_nodes() <= before  # less if what a failed test has left goes only now
+
+
+@pytest.fixture(scope="module")
+def quick_collections() -> Iterator[None]:
+    """Have the collector look at what a module's tests make, and not at what has been imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+# What programs for `run_python` may begin with.
+PREAMBLE = """
+import fractions, gc, random, weakref
+from microgradx import Value, _core
+from microgradx.nn import MLP, Layer, Neuron
+
+def living_nodes():
+    for _ in range(3):
+        gc.collect()
+    return _core.arena_counters()["nodes"]
+
+def attempt(function):
+    try:
+        return function()
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return None
+
+"""
 
 
 @pytest.fixture

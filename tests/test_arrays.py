@@ -11,14 +11,11 @@ import microgradx
 import numpy as np
 import pytest
 from conftest import MICROGRADX, Engine
+from graphs import on_both, operands_first
 from microgradx import Value
 from microgradx.nn import MLP, Layer
-from test_fusion import (
-    _nodes_return_to_the_baseline,  # noqa: F401
-    _quick_collections,  # noqa: F401
-    on_both,
-    operands_first,
-)
+
+pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
 
 SHAPES = [(), (1,), (3,), (2, 3), (2, 3, 2), (1, 1, 1, 1), (0,), (2, 0), (2, 3, 0)]
 

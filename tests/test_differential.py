@@ -8,18 +8,18 @@ a gradient is therefore relative to the sum of its terms' absolute values, its m
 """
 
 import gc
-import graphlib
 import math
+import operator
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
-import microgradx
 import pytest
-from conftest import MICROGRAD, MICROGRADX, Engine
+from conftest import MICROGRAD, MICROGRADX, Engine, count_nodes
+from graphs import Program, Step, match_nodes, operands_first
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.usefixtures("quick_collections")
 
 RELATIVE_TOLERANCE = 1e-12
 # Below this, floats lose digits on their own.
@@ -39,22 +39,12 @@ STATEMENTS = (
     "values.extend(layer([a, b]))",
     *("a.data = c", "a.grad = c", "a.backward()", "a._backward()"),
     # Look into the graph, and take hold of a node that the program has not named.
-    *("a._prev", "values.extend(sole(a._prev, '+'))", "values.extend(sole(a._prev, '*'))"),
+    *("a._prev", "values.extend(follow(a, '+'))", "values.extend(follow(a, '*'))"),
     *("hook(a, calls)", "values.remove(a)"),
 )
 
 
-@dataclass(frozen=True)
-class Step:
-    """A statement, where to find its values `a` and `b` in the list, and its number `c`."""
-
-    statement: str
-    a: int
-    b: int
-    c: float
-
-
-FINAL_STEP = Step("a.backward()", a=-1, b=0, c=0)
+FINAL_STEP = Step("a.backward()", a=0, b=0, c=0)
 
 
 def product(a: Any, b: Any) -> Any:
@@ -69,48 +59,23 @@ def product(a: Any, b: Any) -> Any:
     return out
 
 
-def hook(node: Any, calls: list[Any]) -> None:
-    """Have the backward step of a node recorded."""
-    original = node._backward
-
-    def backward() -> None:
-        calls.append(node)
-        original()
-
-    node._backward = backward
-
-
-def sole(nodes: Iterable[Any], op: str) -> list[Any]:
-    """List the one node with this operation, or none if there are several."""
-    found = [node for node in nodes if node._op == op]
-    return found if len(found) == 1 else []
+def new_program(engine: Engine, leaves: list[float]) -> Program:
+    random.seed(0)
+    neurons = [engine.nn.Neuron(2), engine.nn.Neuron(2, nonlin=False)]
+    layer = engine.nn.Layer(2, 2)
+    parameters = [p for network in (*neurons, layer) for p in network.parameters()]
+    values = [engine.Value(number) for number in leaves] + parameters
+    names = {"product": product, "neuron": neurons[0], "linear": neurons[1], "layer": layer}
+    return Program(values, parameters, neurons, **names)
 
 
-class Program:
-    """The state of a program on one of the engines."""
-
-    def __init__(self, engine: Engine, leaves: list[float]) -> None:
-        random.seed(0)
-        networks = {
-            "neuron": engine.nn.Neuron(2),
-            "linear": engine.nn.Neuron(2, nonlin=False),
-            "layer": engine.nn.Layer(2, 2),
-        }
-        parameters = [p for network in networks.values() for p in network.parameters()]
-        self.values = [engine.Value(number) for number in leaves] + parameters
-        self.calls: list[Any] = []  # of the hooks, by the last step
-        own = {"values": self.values, "calls": self.calls}
-        self.names = {**own, "product": product, "hook": hook, "sole": sole, **networks}
-
-    def run(self, step: Step) -> type[Exception] | None:
-        """Run a step and tell which exception it raised."""
-        self.calls.clear()
-        a, b = (self.values[position % len(self.values)] for position in (step.a, step.b))
-        try:
-            exec(step.statement, {**self.names, "a": a, "b": b, "c": step.c})
-        except (ArithmeticError, ValueError) as error:
-            return type(error)
-        return None
+def error_of(program: Program, step: Step) -> type[Exception] | None:
+    """Run a step and tell which exception it raised."""
+    try:
+        program.run(step)
+    except (ArithmeticError, ValueError) as error:
+        return type(error)
+    return None
 
 
 class Magnitudes(dict[Any, float]):
@@ -150,18 +115,6 @@ class Magnitudes(dict[Any, float]):
         return set()
 
 
-def operands_first(root: Any) -> list[Any]:
-    """List the nodes of a graph of micrograd's in topological order."""
-    graph: dict[Any, set[Any]] = {}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if node not in graph:
-            graph[node] = node._prev
-            waiting.extend(node._prev)
-    return list(graphlib.TopologicalSorter(graph).static_order())
-
-
 def assert_same_numbers(expected: Any, actual: Any, magnitude: float) -> None:
     # repr tells ints from floats, 0.0 from -0.0, and any two floats apart.
     assert repr(actual.data) == repr(expected.data)
@@ -172,35 +125,14 @@ def assert_same_numbers(expected: Any, actual: Any, magnitude: float) -> None:
     assert math.isclose(actual.grad, expected.grad, rel_tol=0, abs_tol=tolerance)
 
 
-def assert_same_graphs(expected: list[Any], actual: list[Any], magnitudes: Magnitudes) -> None:
-    """Walk both graphs from the values and check that they correspond node by node."""
-    counterpart = dict(zip(expected, actual, strict=True))
-    waiting = list(counterpart)
-    while waiting:
-        node = waiting.pop()
-        assert counterpart[node]._op == node._op
-        assert_same_numbers(node, counterpart[node], magnitudes.get(node, 0.0))
-        named = {counterpart[operand] for operand in node._prev if operand in counterpart}
-        assert named <= counterpart[node]._prev
-        unnamed = [operand for operand in node._prev if operand not in counterpart]
-        rest = list(counterpart[node]._prev - named)
-        assert sorted(operand._op for operand in rest) == sorted(o._op for o in unnamed)
-        # Operands that the program has forgotten are told apart by their operation, if at all.
-        told_apart = [operand for operand in unnamed if sole(unnamed, operand._op)]
-        counterpart.update((operand, sole(rest, operand._op)[0]) for operand in told_apart)
-        waiting.extend(told_apart)
-    assert len(set(counterpart.values())) == len(counterpart)
-
-
 def run_on_both(leaves: list[float], steps: list[Step]) -> None:
-    expected, actual = Program(MICROGRAD, leaves), Program(MICROGRADX, leaves)
+    expected, actual = new_program(MICROGRAD, leaves), new_program(MICROGRADX, leaves)
     magnitudes = Magnitudes()
     for step in steps:
         if step.statement == "values.remove(a)" and len(expected.values) == 1:
             continue
-        node = expected.values[step.a % len(expected.values)]
-        errors = magnitudes.follow(step, node)
-        error = expected.run(step)
+        errors = magnitudes.follow(step, expected.value_at(step.a))
+        error = error_of(expected, step)
         last = expected.values[-1].data
         hypothesis.assume(not isinstance(last, int) or abs(last) <= LARGEST_INTEGER)
         if isinstance(last, complex):
@@ -208,29 +140,21 @@ def run_on_both(leaves: list[float], steps: list[Step]) -> None:
             error = ValueError
         if errors:
             # Gradients are left as they were somewhere on the way, which differs.
-            assert actual.run(step) in errors
+            assert error_of(actual, step) in errors
             return
-        assert actual.run(step) is error
-        assert len(actual.calls) == len(expected.calls)
+        assert error_of(actual, step) is error
+        assert sorted(actual.calls) == sorted(expected.calls)
         for node, value in zip(expected.values, actual.values, strict=True):
             assert_same_numbers(node, value, magnitudes.get(node, 0.0))
-    assert_same_graphs(expected.values, actual.values, magnitudes)
+    counterparts = match_nodes(expected.values, actual.values, operator.attrgetter("_op"))
+    for node, value in counterparts.items():
+        assert_same_numbers(node, value, magnitudes.get(node, 0.0))
 
 
 numbers = st.integers(-3, 3) | st.floats(-3, 3)
 positions = st.integers(0, 99)
 steps = st.builds(Step, st.sampled_from(STATEMENTS), positions, positions, numbers)
 programs = st.lists(steps, min_size=5, max_size=40).map(lambda steps: [*steps, FINAL_STEP])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_garbage_to_begin_with() -> None:
-    gc.collect()
-
-
-def count_nodes() -> int:
-    nodes: int = microgradx._core.arena_counters()["nodes"]
-    return nodes
 
 
 @hypothesis.given(st.lists(numbers, min_size=1, max_size=4), programs)

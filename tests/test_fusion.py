@@ -1,107 +1,37 @@
 """A neuron's sum is one node until somebody looks, which nobody can tell from outside.
 
-The numbers are fractions of few binary digits, so that every sum and product here is exact and the
-same in whatever order it is computed: all numbers, gradients included, are compared to the last
-bit, and ints are told from floats.
+The numbers are exact, so that graphs are compared to the last bit.
 """
 
 import gc
-import graphlib
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis
 import pytest
-from conftest import MICROGRAD, MICROGRADX, Engine, count_living_nodes
-from hypothesis import strategies as st
-from microgradx import Value, _core
+from conftest import MICROGRAD, MICROGRADX, PREAMBLE, Engine, count_nodes
+from graphs import (
+    FRACTIONS,
+    LOOKS,
+    Program,
+    Step,
+    change_data,
+    drop_in_random_order,
+    follow,
+    look_and_sweep,
+    numbers_of,
+    on_both,
+    operands_first,
+    random_steps,
+    run_on_both,
+    sweep_after_failures,
+)
+from microgradx import Value
 from microgradx.nn import Layer, Neuron
 
-EXACT_BITS = 12  # products of numbers with so many bits before and after the point are exact
-FRACTIONS = (-1.5, -1.0, -0.5, 0.5, 1.0, 2.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Have the collector look at what these tests make, and not at what has been imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _nodes_return_to_the_baseline() -> Iterator[None]:
-    before = count_living_nodes()
-    yield
-    assert count_living_nodes() <= before
-
-
-def operands_first(root: Any) -> list[Any]:
-    """List the nodes of a graph in a topological order."""
-    graph: dict[Any, set[Any]] = {}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if node not in graph:
-            graph[node] = node._prev
-            waiting.extend(node._prev)
-    return list(graphlib.TopologicalSorter(graph).static_order())
-
-
-def follow(node: Any, path: str) -> list[Any]:
-    """Go from operand to operand by their operations; list the last, or nothing if unclear."""
-    for op in path:
-        found = [operand for operand in node._prev if operand._op == op]
-        if len(found) != 1:
-            return []
-        (node,) = found
-    return [node]
-
-
-def step_by_step(root: Any) -> None:
-    """Do what backward() does, one node at a time."""
-    root.grad = 1
-    for node in reversed(operands_first(root)):
-        node._backward()
-
-
-def hook(node: Any, calls: list[str]) -> None:
-    """Have the backward step of a node recorded."""
-    original = node._backward
-
-    def backward() -> None:
-        calls.append(node._op)
-        original()
-
-    node._backward = backward
-
-
-def numbers_of(node: Any) -> tuple[str, str, str]:
-    # repr tells ints from floats, 0.0 from -0.0, and any two floats apart.
-    return node._op, repr(node.data), repr(node.grad)
-
-
-def assert_same_graphs(expected: Iterable[Any], actual: Iterable[Any]) -> None:
-    """Walk both graphs from corresponding values and check that they correspond node by node."""
-    counterpart = dict(zip(expected, actual, strict=True))
-    waiting = list(counterpart)
-    while waiting:
-        node = waiting.pop()
-        assert numbers_of(counterpart[node]) == numbers_of(node)
-        known = {counterpart[operand] for operand in node._prev if operand in counterpart}
-        assert known <= counterpart[node]._prev
-        unknown = sorted((o for o in node._prev if o not in counterpart), key=numbers_of)
-        rest = sorted(counterpart[node]._prev - known, key=numbers_of)
-        assert [numbers_of(operand) for operand in rest] == list(map(numbers_of, unknown))
-        if len(unknown) == 1 or (len(unknown) == 2 and numbers_of(rest[0]) != numbers_of(rest[1])):
-            counterpart.update(zip(unknown, rest, strict=True))
-            waiting.extend(unknown)
-    assert len(set(counterpart.values())) == len(counterpart)
-
+pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
 
 STATEMENTS = (
     *("values.append(n((a, b, c)[:len(n.w)]))", "values.append(n((b, b, a)[:len(n.w)]))"),
@@ -119,85 +49,29 @@ STATEMENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Step:
-    """A statement, where to find its values `a` and `b` and its neuron `n`, and its number `c`."""
-
-    statement: str
-    a: int
-    b: int
-    n: int
-    c: float
-
-
-class Program:
-    """The state of a program on one of the engines."""
-
-    def __init__(self, engine: Engine) -> None:
-        generator = random.Random(0)
-        self.neurons = [engine.nn.Neuron(3), engine.nn.Neuron(2, nonlin=False), engine.nn.Neuron(1)]
-        self.layer = engine.nn.Layer(2, 3)
-        self.mlp = engine.nn.MLP(2, [2, 1])
-        networks = [*self.neurons, self.layer, self.mlp]
-        parameters = [p for network in networks for p in network.parameters()]
-        for p in parameters:
-            if p.data != 0:  # a weight, not a bias
-                p.data = generator.choice(FRACTIONS)
-        named = [p for neuron in self.neurons[:2] for p in neuron.parameters()]
-        self.values = [engine.Value(1.0), engine.Value(-2), engine.Value(0.5), *named]
-        self.roots = [*parameters, *self.values]
-        self.calls: list[str] = []
-        self.names = {
-            **{"values": self.values, "layer": self.layer, "mlp": self.mlp, "calls": self.calls},
-            **{"follow": follow, "hook": hook, "step_by_step": step_by_step},
-            **{"operands_first": operands_first},
-        }
-
-    def run(self, step: Step) -> None:
-        """Run a step; of the values, the newest are found at small positions."""
-        self.calls.clear()
-        a, b = (self.values[-1 - position % len(self.values)] for position in (step.a, step.b))
-        n = self.neurons[step.n % len(self.neurons)]
-        exec(step.statement, {**self.names, "a": a, "b": b, "n": n, "c": step.c})
-
-
-def is_exact(number: float) -> bool:
-    return abs(number) < 2**EXACT_BITS and float(number * 2**EXACT_BITS).is_integer()
-
-
-def run_on_both(steps: list[Step]) -> None:
-    expected, actual = Program(MICROGRAD), Program(MICROGRADX)
-    for step in steps:
-        if "values." in step.statement and len(expected.values) < 4:
-            continue
-        expected.run(step)
-        everything = {node for v in expected.values for node in operands_first(v)}
-        hypothesis.assume(all(is_exact(node.data) and is_exact(node.grad) for node in everything))
-        actual.run(step)
-        # Neither asks for operands, so that fused nodes stay fused.
-        assert list(map(numbers_of, actual.values)) == list(map(numbers_of, expected.values))
-        assert sorted(actual.calls) == sorted(expected.calls)
-    assert_same_graphs(
-        dict.fromkeys([*expected.roots, *expected.values]),
-        dict.fromkeys([*actual.roots, *actual.values]),
-    )
-
-
-positions = st.integers(0, 30)
-numbers = st.sampled_from((-1, 0, 1, 2, -0.5, 0.5, 1.5))
-steps = st.builds(Step, st.sampled_from(STATEMENTS), positions, positions, positions, numbers)
+def new_program(engine: Engine) -> Program:
+    generator = random.Random(0)
+    neurons = [engine.nn.Neuron(3), engine.nn.Neuron(2, nonlin=False), engine.nn.Neuron(1)]
+    layer, mlp = engine.nn.Layer(2, 3), engine.nn.MLP(2, [2, 1])
+    parameters = [p for network in (*neurons, layer, mlp) for p in network.parameters()]
+    for p in parameters:
+        if p.data != 0:  # a weight, not a bias
+            p.data = generator.choice(FRACTIONS)
+    named = [p for neuron in neurons[:2] for p in neuron.parameters()]
+    values = [engine.Value(1.0), engine.Value(-2), engine.Value(0.5), *named]
+    return Program(values, parameters, neurons, layer=layer, mlp=mlp)
 
 
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.filter_too_much])
-@hypothesis.given(st.lists(steps, min_size=5, max_size=25))
+@hypothesis.given(random_steps(STATEMENTS))
 def test_random_program(steps: list[Step]) -> None:
-    before = _core.arena_counters()["nodes"]
+    before = count_nodes()
     try:
-        run_on_both(steps)
+        run_on_both(new_program(MICROGRAD), new_program(MICROGRADX), steps)
     finally:
         if any("hook" in step.statement for step in steps):
             gc.collect()  # closures make cycles
-    assert _core.arena_counters()["nodes"] == before
+    assert count_nodes() == before
 
 
 def exact_neuron(
@@ -211,25 +85,6 @@ def exact_neuron(
     return neuron, [engine.Value(generator.choice(FRACTIONS)) for _ in range(terms)]
 
 
-def on_both(program: Callable[[Engine], list[Any]]) -> None:
-    """Check that the values which the program returns are the same on both engines."""
-    expected, actual = program(MICROGRAD), program(MICROGRADX)
-    assert_same_graphs(expected, actual)
-
-
-LOOKS = {
-    "before": "operands_first(out); loss.backward()",
-    "after": "loss.backward()",
-    "between": "loss.backward(); operands_first(out); loss.backward()",
-    "two sweeps": "loss.backward(); loss.backward()",
-    "three sweeps": "loss.backward(); loss.backward(); loss.backward()",
-    "by hand": "step_by_step(loss)",
-    "sweep, then by hand": "loss.backward(); step_by_step(loss)",
-    "by hand, then sweep": "step_by_step(loss); loss.backward()",
-    "itself first": "out.backward(); loss.backward()",
-}
-
-
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("bias", [100, -100, 0.5])
 @pytest.mark.parametrize("nonlin", [True, False])
@@ -239,7 +94,7 @@ def test_any_number_of_terms(terms: int, nonlin: bool, bias: float, look: str) -
         neuron, x = exact_neuron(engine, terms, nonlin, bias)
         out = neuron(x)
         loss = out * -2 + out
-        exec(LOOKS[look], {**globals(), "out": out, "loss": loss})
+        look_and_sweep(look, out, loss)
         return [*dict.fromkeys([loss, out, *neuron.parameters(), *x])]
 
     on_both(program)
@@ -262,11 +117,6 @@ def test_inactive_neuron_passes_on_a_zero_without_a_sign(factor: float, sweeps: 
         return [loss, out, *neuron.parameters(), *x]
 
     on_both(program)
-
-
-def change_data(values: Iterable[Any]) -> None:
-    for value in values:
-        value.data = value.data * 2 + 1
 
 
 @pytest.mark.parametrize("looks_first", [False, True])
@@ -331,21 +181,16 @@ def test_hidden_node_as_an_operand(path: str, sweeps_before: int, keeps: str) ->
 def test_hidden_nodes_outlive_the_fused_one_in_any_order() -> None:
     for seed in range(10):
         neuron, x = exact_neuron(MICROGRADX, 70, nonlin=True, bias=100)
-        before = _core.arena_counters()["nodes"]
-        nodes = operands_first(neuron(x))
-        random.Random(seed).shuffle(nodes)
-        while nodes:
-            nodes.pop()
-            if nodes:
-                nodes[-1].backward()
-        assert _core.arena_counters()["nodes"] == before
+        before = count_nodes()
+        drop_in_random_order(operands_first(neuron(x)), seed)
+        assert count_nodes() == before
 
 
 def test_nodes_are_counted_while_they_live_only() -> None:
     neuron, x = exact_neuron(MICROGRADX, 3, nonlin=True, bias=100)
-    before = _core.arena_counters()["nodes"]
+    before = count_nodes()
     (bias_and_first,) = follow(neuron(x), "+++")
-    assert _core.arena_counters()["nodes"] == before + 2  # it, and the product below it
+    assert count_nodes() == before + 2  # it, and the product below it
     assert bias_and_first.data == 100 + neuron.w[0].data * x[0].data
 
 
@@ -384,9 +229,6 @@ def test_one_value_in_several_places(sweeps: int) -> None:
 @pytest.mark.parametrize("place", ["result", "sum", "product", "weight", "input", "bias"])
 @pytest.mark.parametrize("sweeps_before", [0, 1])
 def test_sweep_that_failed_and_one_after_it(place: str, sweeps_before: int) -> None:
-    def fail() -> None:
-        raise KeyError("on purpose")
-
     def program(engine: Engine) -> list[Any]:
         neuron, x = exact_neuron(engine, 40, nonlin=True, bias=100)
         layer = engine.nn.Layer(1, 3)
@@ -398,14 +240,7 @@ def test_sweep_that_failed_and_one_after_it(place: str, sweeps_before: int) -> N
             loss.backward()
         places = {"result": [out], "weight": neuron.w, "input": x, "bias": [neuron.b]}
         failing = (places.get(place) or follow(out, "++*" if place == "product" else "++"))[-1]
-        original, failing._backward = failing._backward, fail
-        for _ in range(2):
-            with pytest.raises(KeyError):
-                loss.backward()
-        failing._backward = original
-        for node in operands_first(loss):
-            node.grad = 0
-        loss.backward()
+        sweep_after_failures(loss, failing)
         return [loss, out, *layer.parameters(), *neuron.parameters(), *x]
 
     on_both(program)
@@ -568,19 +403,6 @@ def test_sum_that_cannot_be_fused_after_all(breaks_off: str) -> None:
     # That no node is left is checked after every test here.
 
 
-PREAMBLE = """
-import fractions, gc
-from microgradx import Value
-from microgradx.nn import Layer, Neuron
-
-def attempt(function):
-    try:
-        return function()
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-        return None
-
-"""
-
 PROGRAMS = {
     "callbacks that delete each other": """
 a, b = Value(1.0), Value(2.0)
@@ -676,9 +498,9 @@ def test_program_that_could_crash(program: str, run_python: Callable[..., str]) 
 
 def test_layer_of_the_same_inputs_returns_its_nodes() -> None:
     layer, x, y = Layer(3, 5), Value(1.0), Value(2.0)
-    before = _core.arena_counters()["nodes"]
+    before = count_nodes()
     outs: Any = layer([x, y, 3])
     operands_first(outs[1])
     outs[3].backward()
     del outs
-    assert _core.arena_counters()["nodes"] == before
+    assert count_nodes() == before

@@ -1,65 +1,35 @@
 """A layer is one affine map, which the engine remembers: nobody can tell, whatever changes.
 
-As in test_fusion.py the numbers are fractions of few binary digits, so that graphs are compared to
-the last bit and ints are told from floats.
+The numbers are exact, so that graphs are compared to the last bit.
 """
 
 import copy
 import gc
 import pickle
-import random
 import textwrap
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
 import pytest
-from conftest import MICROGRAD, MICROGRADX, Engine, count_living_nodes
-from hypothesis import strategies as st
-from microgradx import Value, _core
-from microgradx.nn import MLP
-from test_fusion import (
+from conftest import MICROGRAD, MICROGRADX, PREAMBLE, Engine, count_living_nodes, count_nodes
+from graphs import (
     FRACTIONS,
-    assert_same_graphs,
+    Program,
+    Step,
+    exact_layer,
     follow,
-    hook,
-    is_exact,
-    numbers_of,
     on_both,
     operands_first,
+    random_steps,
+    run_on_both,
 )
+from microgradx import Value
+from microgradx.nn import MLP
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Have the collector look at what these tests make, and not at what has been imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _nodes_return_to_the_baseline() -> Iterator[None]:
-    before = count_living_nodes()
-    yield
-    assert count_living_nodes() <= before
-
-
-def count_nodes() -> int:
-    """Count the nodes that are alive now, without collecting garbage first."""
-    nodes: int = _core.arena_counters()["nodes"]
-    return nodes
-
-
-def exact_layer(engine: Engine, nin: int, nout: int, *, nonlin: bool = False, seed: int = 0) -> Any:
-    generator = random.Random(seed)
-    layer = engine.nn.Layer(nin, nout, nonlin=nonlin)
-    for parameter in layer.parameters():
-        parameter.data = generator.choice(FRACTIONS)
-    return layer
+pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
 
 
 def grads_of(*networks: Any) -> list[str]:
@@ -802,61 +772,26 @@ STATEMENTS = (
 )  # fmt: skip
 
 
-class Program:
-    """The state of a random program on one of the engines."""
-
+class LayersProgram(Program):
     def __init__(self, engine: Engine) -> None:
-        self.layer = exact_layer(engine, 2, 3, seed=1)
-        self.model = engine.nn.MLP(2, [])
-        self.model.layers = [exact_layer(engine, 2, 2, nonlin=True, seed=i) for i in (2, 3)]
-        self.neurons = [n for part in (self.layer, *self.model.layers) for n in part.neurons]
-        self.values = [engine.Value(data) for data in (1.0, -2, 0.5, 2.0)]
-        self.roots = [*self.layer.parameters(), *self.model.parameters(), *self.values]
-        self.calls: list[str] = []
-        self.names = {"Value": engine.Value, "values": self.values, "calls": self.calls}
-        self.names |= {"layer": self.layer, "model": self.model, "total_of": total_of}
-        self.names |= {"follow": follow, "hook": hook, "operands_first": operands_first}
+        layer, model = exact_layer(engine, 2, 3, seed=1), engine.nn.MLP(2, [])
+        model.layers = [exact_layer(engine, 2, 2, nonlin=True, seed=i) for i in (2, 3)]
+        super().__init__(
+            [engine.Value(data) for data in (1.0, -2, 0.5, 2.0)],
+            layer.parameters() + model.parameters(),
+            [neuron for part in (layer, *model.layers) for neuron in part.neurons],
+            **{"Value": engine.Value, "layer": layer, "model": model, "total_of": total_of},
+        )
 
-    def run(self, statement: str, a: int, b: int, n: int, c: float) -> None:
-        self.calls.clear()
-        found = {"a": self.values[-1 - a % len(self.values)], "c": c}
-        found |= {"b": self.values[-1 - b % len(self.values)]}
-        found |= {"n": self.neurons[n % 7], "m": self.neurons[(n // 7) % 7]}
-        exec(statement, {**self.names, **found})
-
-    def everything(self) -> list[Any]:
-        parameters = self.layer.parameters() + self.model.parameters()
-        return list(dict.fromkeys([*self.roots, *parameters, *self.values]))
-
-
-def nodes_behind(roots: list[Any]) -> set[Any]:
-    nodes, waiting = set(roots), roots
-    while waiting:
-        new = waiting.pop()._prev - nodes
-        nodes |= new
-        waiting += new
-    return nodes
-
-
-positions = st.integers(0, 48)
-numbers = st.sampled_from((-1, 0, 1, 2, -0.5, 0.5, 1.5))
-steps = st.tuples(st.sampled_from(STATEMENTS), positions, positions, positions, numbers)
+    def watched(self) -> list[Any]:
+        networks = (self.names["layer"], self.names["model"])
+        return [*self.roots, *(p for part in networks for p in part.parameters()), *self.values]
 
 
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.filter_too_much])
-@hypothesis.given(st.lists(steps, min_size=5, max_size=25))
-def test_random_program(steps: list[tuple[str, int, int, int, float]]) -> None:
-    expected, actual = Program(MICROGRAD), Program(MICROGRADX)
-    for step in steps:
-        if len(expected.values) < 4 and step[0].startswith(("values.remove", "del")):
-            continue
-        expected.run(*step)
-        nodes = nodes_behind(expected.everything())
-        hypothesis.assume(all(is_exact(node.data) and is_exact(node.grad) for node in nodes))
-        actual.run(*step)
-        assert [*map(numbers_of, actual.everything())] == [*map(numbers_of, expected.everything())]
-        assert sorted(actual.calls) == sorted(expected.calls)
-    assert_same_graphs(expected.everything(), actual.everything())
+@hypothesis.given(random_steps(STATEMENTS))
+def test_random_program(steps: list[Step]) -> None:
+    run_on_both(LayersProgram(MICROGRAD), LayersProgram(MICROGRADX), steps)
 
 
 @pytest.mark.parametrize("row", [0, 1, 99])
@@ -897,24 +832,6 @@ def test_activation_outside_of_its_domain(
         """
     )
 
-
-PREAMBLE = """
-import fractions, gc, random, weakref
-from microgradx import Value, _core
-from microgradx.nn import MLP, Layer, Neuron
-
-def living_nodes():
-    for _ in range(3):
-        gc.collect()
-    return _core.arena_counters()["nodes"]
-
-def attempt(function):
-    try:
-        return function()
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-        return None
-
-"""
 
 MUTATIONS = (
     *("layer.neurons.clear()", "layer.neurons.pop(0)", "layer.neurons.reverse()"),

@@ -11,16 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import count_nodes
+from graphs import operands_first
 from microgradx import Value, _core
 from microgradx.nn import MLP, Neuron
 
-
-@pytest.fixture(autouse=True)
-def _nodes_return_to_the_baseline(living_nodes: Callable[[], int]) -> Iterator[None]:
-    """Check, after every test here, that none of its nodes is left."""
-    before = living_nodes()
-    yield
-    assert living_nodes() <= before  # less if what a failed test has left goes only now
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 
 @pytest.fixture
@@ -28,12 +24,6 @@ def _no_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-def count_nodes() -> int:
-    """Count the nodes that are alive now, without collecting garbage first."""
-    nodes: int = _core.arena_counters()["nodes"]
-    return nodes
 
 
 def leaf() -> Any:
@@ -132,26 +122,16 @@ def test_inspected(program: Callable[[], Any], order: str) -> None:
     for value in values_in(program()):
         if order == "after":
             value.backward()
-        walk(value)
+        operands_first(value)
         if order == "before":
             value.backward()
-
-
-def walk(root: Value) -> set[Value]:
-    seen = {root}
-    waiting = [root]
-    while waiting:
-        new = waiting.pop()._prev - seen
-        seen |= new
-        waiting.extend(new)
-    return seen
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_kept_by_an_interior_node(program: Callable[[], Any]) -> None:
     """The root goes first, a part of its graph later."""
     for value in values_in(program()):
-        nodes = sorted(walk(value), key=id)
+        nodes = sorted(operands_first(value), key=id)
         del value
         random.Random(0).shuffle(nodes)
         while nodes:
@@ -205,15 +185,15 @@ def test_wrappers_do_not_pile_up() -> None:
     for _ in range(100):
         x = x * 2 + 1
     assert _core.arena_counters()["wrapped_nodes"] == before + 1
-    assert len(walk(x)) == 401
+    assert len(operands_first(x)) == 401
 
 
 def test_operands_are_one_object_as_long_as_the_node_lives() -> None:
     root = Value(1.0) * 2 + 3
-    first = {id(node) for node in walk(root)}
+    first = {id(node) for node in operands_first(root)}
     gc.collect()
     scratch = [Value(float(i)) for i in range(1000)]  # which would take freed memory
-    assert {id(node) for node in walk(root)} == first
+    assert {id(node) for node in operands_first(root)} == first
     assert len(scratch) == 1000
 
 
@@ -246,7 +226,8 @@ def test_attributes_of_a_parameter_live_as_long_as_a_graph_with_it() -> None:
     out = model([1.0, 2.0])
     del model, p
     gc.collect()
-    assert sorted(node.number for node in walk(out) if hasattr(node, "number")) == [0, 1, 2]
+    numbers = [node.number for node in operands_first(out) if hasattr(node, "number")]
+    assert sorted(numbers) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -257,7 +238,7 @@ def test_attributes_of_inputs_live_as_long_as_the_output(activation: str) -> Non
     assert isinstance(out, Value)
     del x
     gc.collect()
-    assert [node.label for node in walk(out) if node.label] == ["input"]
+    assert [node.label for node in operands_first(out) if node.label] == ["input"]
     del out
     gc.collect()
     assert len(model.parameters()) == 7

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import MICROGRADX, Engine
+from graphs import on_both
 from microgradx import Value
 from microgradx.nn import MLP, Layer
 from microgradx.optim import SGD
-from test_fusion import (
-    _nodes_return_to_the_baseline,  # noqa: F401
-    _quick_collections,  # noqa: F401
-    on_both,
-)
+
+pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
 
 SETTINGS = [
     *[(0.1, 0, 0), (0.1, 0.9, 0), (0.1, 0, 0.01), (0.05, 0.9, 0.01), (1, 1, 1), (0, 0.5, 0.5)],

@@ -1,9 +1,9 @@
 """dot, sum and mean are what Python's operators make of the same Values, which nobody can tell.
 
-As in test_fusion.py the numbers are fractions of few binary digits, so that graphs are compared to
-the last bit and ints are told from floats.
+The numbers are exact, so that graphs are compared to the last bit.
 """
 
+import functools
 import gc
 import itertools
 import math
@@ -11,33 +11,36 @@ import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
+import graphs
 import hypothesis
 import microgradx
 import numpy as np
 import pytest
-from conftest import MICROGRAD
-from hypothesis import strategies as st
-from microgradx import Value, _core
-from test_fusion import (
+from conftest import MICROGRAD, count_nodes
+from graphs import (
     FRACTIONS,
     LOOKS,
-    _nodes_return_to_the_baseline,  # noqa: F401
-    _quick_collections,  # noqa: F401
-    assert_same_graphs,
+    Program,
+    Step,
     change_data,
+    drop_in_random_order,
+    exact_layer,
     follow,
     hook,
-    is_exact,
-    numbers_of,
+    look_and_sweep,
     operands_first,
-    step_by_step,
+    random_steps,
+    run_on_both,
+    sweep_after_failures,
 )
+from microgradx import Value
 from test_overriding import recorder
+
+pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
 
 
 def as_value(result: Any) -> Any:
@@ -63,6 +66,8 @@ ORACLE: Any = SimpleNamespace(
 )
 ENGINES: tuple[Any, Any] = (ORACLE, microgradx)
 
+on_both = functools.partial(graphs.on_both, engines=ENGINES)
+
 # The functions of a list and its reverse; `v` is a Value that is not in it.
 SUMS = {
     "sum": "engine.sum(xs)",
@@ -75,23 +80,9 @@ SUMS = {
 every_sum = pytest.mark.parametrize("total", SUMS.values(), ids=SUMS)
 
 
-def on_both(program: Callable[[Any], list[Any]]) -> None:
-    """Check that the Values which the program returns are the same on both engines."""
-    expected, actual = program(ORACLE), program(microgradx)
-    assert_same_graphs(expected, actual)
-
-
 def exact_values(engine: Any, count: int, seed: int = 0) -> list[Any]:
     generator = random.Random(seed)
     return [engine.Value(generator.choice(FRACTIONS)) for _ in range(count)]
-
-
-def exact_layer(engine: Any, nin: int, nout: int) -> Any:
-    layer = engine.nn.Layer(nin, nout)
-    generator = random.Random(nin)
-    for p in layer.parameters():
-        p.data = generator.choice(FRACTIONS)
-    return layer
 
 
 def evaluate(total: str, engine: Any, xs: list[Any], **names: Any) -> Any:
@@ -118,7 +109,8 @@ def test_whatever_is_added(items: str, sweeps: int, total: str) -> None:
 
     def program(engine: Any) -> list[Any]:
         values = {"a": engine.Value(0.5), "b": engine.Value(-3), "c": engine.Value(1.5)}
-        v, zero, layer = engine.Value(2.0), engine.Value(-0.0), exact_layer(engine, 2, 2)
+        v, zero = engine.Value(2.0), engine.Value(-0.0)
+        layer = exact_layer(engine, 2, 2, nonlin=True, seed=2)
         names = {**values, "zero": zero, "layer": layer, "inf": math.inf, "nan": math.nan}
         xs = eval(items, names)
         out = evaluate(total, engine, xs, v=v)
@@ -138,7 +130,7 @@ def test_any_number_of_terms_looked_at_whenever(terms: int, look: str, total: st
         xs, v = exact_values(engine, terms), engine.Value(0.5)
         out = evaluate(total, engine, xs, v=v)
         loss = out * -2 + out
-        exec(LOOKS[look], {**globals(), "out": out, "loss": loss})
+        look_and_sweep(look, out, loss)
         return [loss, out, v, *xs]
 
     on_both(program)
@@ -147,13 +139,13 @@ def test_any_number_of_terms_looked_at_whenever(terms: int, look: str, total: st
 @pytest.mark.parametrize("look", LOOKS)
 def test_sums_of_sums_and_of_layers(look: str) -> None:
     def program(engine: Any) -> list[Any]:
-        layer, xs = exact_layer(engine, 3, 4), exact_values(engine, 3)
+        layer, xs = exact_layer(engine, 3, 4, nonlin=True, seed=3), exact_values(engine, 3)
         outs = layer(xs)
         inner = engine.sum(outs)
         outer = engine.dot([*outs, inner], [inner, *outs], outs[0])
         out = engine.mean([outer, inner, outer, 3, *layer([inner, outer, 1])])
         loss = engine.sum([out, *layer.parameters(), out])
-        exec(LOOKS[look], {**globals(), "out": out, "loss": loss})
+        look_and_sweep(look, out, loss)
         return [loss, out, outer, inner, *outs, *xs, *layer.parameters()]
 
     on_both(program)
@@ -379,7 +371,7 @@ def test_sweep_within_a_sweep() -> None:
     """A callback at the root makes sums of the same Values and sweeps through them."""
 
     def program(engine: Any) -> list[Any]:
-        layer, xs = exact_layer(engine, 3, 2), exact_values(engine, 3)
+        layer, xs = exact_layer(engine, 3, 2, nonlin=True, seed=3), exact_values(engine, 3)
         outs = layer(xs)
         inner = engine.sum(outs)
         root = engine.dot([inner, *xs], [*xs, inner])
@@ -403,9 +395,6 @@ def test_sweep_within_a_sweep() -> None:
 @pytest.mark.parametrize("place", ["first", "last", "out", "hidden"])
 @pytest.mark.parametrize("sweeps_before", [0, 1])
 def test_sweep_that_failed_and_one_after_it(place: str, sweeps_before: int) -> None:
-    def fail() -> None:
-        raise KeyError("on purpose")
-
     def program(engine: Any) -> list[Any]:
         xs = exact_values(engine, 40)
         out = engine.sum(xs)
@@ -414,14 +403,7 @@ def test_sweep_that_failed_and_one_after_it(place: str, sweeps_before: int) -> N
             loss.backward()
         places = {"first": xs[0], "last": xs[-1], "out": out}
         failing = places[place] if place in places else follow(out, "++")[0]
-        original, failing._backward = failing._backward, fail
-        for _ in range(2):
-            with pytest.raises(KeyError):
-                loss.backward()
-        failing._backward = original
-        for node in operands_first(loss):
-            node.grad = 0
-        loss.backward()
+        sweep_after_failures(loss, failing)
         return [loss, out, *xs]
 
     on_both(program)
@@ -624,28 +606,24 @@ def test_deep_chains_need_no_stack(call: str, looks: bool) -> None:
 @pytest.mark.skipif(os.environ.get("MICROGRADX_FUSION") == "0", reason="fusion is turned off")
 def test_nodes_are_one_until_somebody_looks() -> None:
     xs = [Value(1.0) for _ in range(100)]
-    before = _core.arena_counters()["nodes"]
+    before = count_nodes()
     outs = [microgradx.sum(xs), microgradx.dot(xs, xs)]
-    assert _core.arena_counters()["nodes"] - before <= 4  # these, and a leaf 0 each
+    assert count_nodes() - before <= 4  # these, and a leaf 0 each
     for out in outs:
         assert out._op == "+"
         out.backward()
-    assert _core.arena_counters()["nodes"] - before <= 4
+    assert count_nodes() - before <= 4
     del outs, out
-    assert _core.arena_counters()["nodes"] == before
+    assert count_nodes() == before
 
 
 def test_hidden_nodes_outlive_the_fused_one_in_any_order() -> None:
     xs = [Value(0.5) for _ in range(70)]
-    before = _core.arena_counters()["nodes"]
+    names = {"microgradx": microgradx, "xs": xs}
+    before = count_nodes()
     for seed, call in itertools.product(range(5), ("sum(xs)", "dot(xs, xs[::-1], 3)")):
-        nodes = operands_first(eval(f"microgradx.{call}", {"microgradx": microgradx, "xs": xs}))
-        random.Random(seed).shuffle(nodes)
-        while nodes:
-            nodes.pop()
-            if nodes:
-                nodes[-1].backward()
-        assert _core.arena_counters()["nodes"] == before
+        drop_in_random_order(operands_first(eval(f"microgradx.{call}", names)), seed)
+        assert count_nodes() == before
 
 
 CYCLES = {
@@ -688,69 +666,21 @@ STATEMENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Step:
-    """A statement, where to find its values `a` and `b`, and its number `c`."""
-
-    statement: str
-    a: int
-    b: int
-    c: float
-
-
-class Program:
-    """The state of a program on one of the engines."""
-
-    def __init__(self, engine: Any) -> None:
-        self.layer = exact_layer(engine, 2, 2)
-        self.values = [engine.Value(1.0), engine.Value(-2), engine.Value(0.5), engine.Value(1.5)]
-        self.roots = [*self.layer.parameters(), *self.values]
-        self.calls: list[str] = []
-        self.names = {
-            **{"engine": engine, "layer": self.layer, "values": self.values, "calls": self.calls},
-            **{"follow": follow, "hook": hook, "step_by_step": step_by_step},
-            **{"operands_first": operands_first},
-        }
-
-    def run(self, step: Step) -> None:
-        """Run a step; of the values, the newest are found at small positions."""
-        self.calls.clear()
-        a, b = (self.values[-1 - position % len(self.values)] for position in (step.a, step.b))
-        exec(step.statement, {**self.names, "a": a, "b": b, "c": step.c})
-
-
-def run_on_both(steps: list[Step]) -> None:
-    expected, actual = Program(ORACLE), Program(microgradx)
-    for step in steps:
-        if "values." in step.statement and len(expected.values) < 4:
-            continue
-        expected.run(step)
-        everything = {node for v in expected.values for node in operands_first(v)}
-        hypothesis.assume(all(is_exact(node.data) and is_exact(node.grad) for node in everything))
-        actual.run(step)
-        # Neither asks for operands, so that fused nodes stay fused.
-        assert list(map(numbers_of, actual.values)) == list(map(numbers_of, expected.values))
-        assert sorted(actual.calls) == sorted(expected.calls)
-    assert_same_graphs(
-        dict.fromkeys([*expected.roots, *expected.values]),
-        dict.fromkeys([*actual.roots, *actual.values]),
-    )
-
-
-positions = st.integers(0, 30)
-numbers = st.sampled_from((-1, 0, 1, 2, -0.5, 0.5, 1.5))
-steps = st.builds(Step, st.sampled_from(STATEMENTS), positions, positions, numbers)
+def new_program(engine: Any) -> Program:
+    layer = exact_layer(engine, 2, 2, nonlin=True, seed=2)
+    values = [engine.Value(1.0), engine.Value(-2), engine.Value(0.5), engine.Value(1.5)]
+    return Program(values, layer.parameters(), layer.neurons, engine=engine, layer=layer)
 
 
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.filter_too_much])
-@hypothesis.given(st.lists(steps, min_size=5, max_size=25))
+@hypothesis.given(random_steps(STATEMENTS))
 def test_random_program(steps: list[Step]) -> None:
-    before = _core.arena_counters()["nodes"]
+    before = count_nodes()
     try:
-        run_on_both(steps)
+        run_on_both(new_program(ORACLE), new_program(microgradx), steps)
     finally:
         if any("hook" in step.statement for step in steps):
             while gc.collect():  # closures make cycles, and some hold others
                 pass
     # An example that hypothesis has given up may have been garbage until now.
-    assert _core.arena_counters()["nodes"] <= before
+    assert count_nodes() <= before
