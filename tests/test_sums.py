@@ -607,21 +607,24 @@ def test_deep_chains_need_no_stack(call: str, looks: bool) -> None:
 def test_nodes_are_one_until_somebody_looks() -> None:
     xs = [Value(1.0) for _ in range(100)]
     before = count_nodes()
-    outs = [microgradx.sum(xs), microgradx.dot(xs, xs)]
-    assert count_nodes() - before <= 4  # these, and a leaf 0 each
-    for out in outs:
-        assert out._op == "+"
+    outs = [microgradx.sum(xs), microgradx.dot(xs, xs), microgradx.mean(xs)]
+    assert count_nodes() - before <= 6  # these, and a leaf 0 each
+    for out, op in zip(outs, "++*", strict=True):
+        assert out._op == op
         out.backward()
-    assert count_nodes() - before <= 4
+    assert count_nodes() - before <= 6
     del outs, out
     assert count_nodes() == before
+
+
+CALLS_OF_XS = ("sum(xs)", "dot(xs, xs[::-1], 3)", "mean(xs)")
 
 
 def test_hidden_nodes_outlive_the_fused_one_in_any_order() -> None:
     xs = [Value(0.5) for _ in range(70)]
     names = {"microgradx": microgradx, "xs": xs}
     before = count_nodes()
-    for seed, call in itertools.product(range(5), ("sum(xs)", "dot(xs, xs[::-1], 3)")):
+    for seed, call in itertools.product(range(5), CALLS_OF_XS):
         drop_in_random_order(operands_first(eval(f"microgradx.{call}", names)), seed)
         assert count_nodes() == before
 

@@ -20,9 +20,9 @@ namespace {
 
 // The result of a map of one row that serves but once.
 LiveNode apply_once(std::span<const LiveNode> nodes, Op activation,
-                    const std::vector<Input>& inputs) {
+                    const std::vector<Input>& inputs, double scale = 1.0) {
     SpareVector<LiveNode> results;
-    const std::uint32_t map = arena.make_map(nodes, std::span(&activation, 1), false);
+    const std::uint32_t map = arena.make_map(nodes, std::span(&activation, 1), false, scale);
     try {
         arena.apply(map, inputs, *results);
     } catch (...) {
@@ -174,26 +174,39 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
                                  "the sum of the products of ws and xs");
 }
 
-py::object sum(const py::object& values) {
-    Inputs inputs(py::tuple(as_fast_sequence(values.ptr(), "values must be iterable")).ptr());
+// The sum, or the mean if the activation is Op::Mul, as one node; null if something in it is not
+// plain.
+LiveNode fused_sum(Inputs& inputs, Op activation, double scale) {
     SpareVector<Input> collected;
     // Python adds numbers up before the first Value, and ints to ints, by themselves.
-    if (inputs.collect(*collected) && may_fuse() && !collected->empty() &&
-        !collected->front().is_number() && !collected->front().data.is_integer) {
-        const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
-        const LiveNode start = zero.get();
-        return wrapped(apply_once(std::span(&start, 1), AffineMap::no_activation, *collected));
+    if (!inputs.collect(*collected) || !may_fuse() || collected->empty() ||
+        collected->front().is_number() || collected->front().data.is_integer) {
+        return {};
     }
+    const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
+    const LiveNode start = zero.get();
+    return apply_once(std::span(&start, 1), activation, *collected, scale);
+}
+
+py::object sum_in_python(const Inputs& inputs) {
     return as_value_object(py::module_::import("builtins").attr("sum")(py::handle(inputs.items())),
                            "values");
 }
 
+py::object sum(const py::object& values) {
+    Inputs inputs(py::tuple(as_fast_sequence(values.ptr(), "values must be iterable")).ptr());
+    const LiveNode fused = fused_sum(inputs, AffineMap::no_activation, 1.0);
+    return fused.node != nullptr ? wrapped(fused) : sum_in_python(inputs);
+}
+
 py::object mean(const py::object& values) {
-    const py::tuple items(as_fast_sequence(values.ptr(), "values must be iterable"));
-    if (items.empty()) {
+    Inputs inputs(py::tuple(as_fast_sequence(values.ptr(), "values must be iterable")).ptr());
+    if (inputs.size() == 0) {
         throw py::value_error("values is empty: it has no mean");
     }
-    return sum(items) * py::float_(1.0 / static_cast<double>(items.size()));
+    const double scale = 1.0 / static_cast<double>(inputs.size());
+    const LiveNode fused = fused_sum(inputs, Op::Mul, scale);
+    return fused.node != nullptr ? wrapped(fused) : sum_in_python(inputs) * py::float_(scale);
 }
 
 }  // namespace
@@ -218,7 +231,7 @@ void add_sums(py::module_& module) {
                "Raises\n------\n"
                "TypeError\n    If there is anything but Values and real numbers.");
     module.def("mean", &mean, "values"_a, py::pos_only(),
-               "Compute ``sum(values) * (1 / len(values))``, as two nodes.\n\n"
+               "Compute ``sum(values) * (1 / len(values))``, as one node.\n\n"
                "Parameters\n----------\n"
                "values : iterable of Value or number\n\n"
                "Returns\n-------\nValue\n\n"

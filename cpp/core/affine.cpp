@@ -23,7 +23,7 @@
 namespace mgx {
 
 std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const Op> activations,
-                              bool watched) {
+                              bool watched, double scale) {
     const std::uint32_t number = maps_.take();
     AffineMap& map = maps_[number];
     try {
@@ -53,6 +53,8 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
     }
     map.version = watched ? weights_version_ : 0;
     map.has_maker = true;
+    map.scale = scale;
+    map.scale_grad = Scalar::integer(0.0);
     return number;
 }
 
@@ -92,8 +94,10 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
         }
         for (; made < rows; ++made) {
             const double sum = sums_[made];
-            results[made] = interior(Op::Dot, evaluate(map.activations[made], Scalar::real(sum)),
-                                     {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
+            const Scalar data = map.is_mean() ? Scalar::real(sum * map.scale)
+                                              : evaluate(map.activations[made], Scalar::real(sum));
+            results[made] =
+                interior(Op::Dot, data, {NodeId{number}, NodeId{static_cast<std::uint32_t>(made)}});
             application.rows[made] = {results[made].id, false, sum, Scalar::integer(0.0)};
         }
     } catch (...) {

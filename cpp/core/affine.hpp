@@ -12,7 +12,8 @@
 namespace mgx {
 
 // Weights, biases and activation functions, with their numbers as they were when the map was made.
-// A map without weights is a plain sum: it adds its inputs, however many, to its only bias.
+// A map without weights is a plain sum: it adds its inputs, however many, to its only bias; with
+// the activation Op::Mul it is their mean.
 struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
@@ -26,6 +27,8 @@ struct AffineMap {
     std::uint32_t applications = 0;   // that live
     bool has_maker = false;           // who may apply the map again
     bool may_be_idle = false;         // it is in the arena's list of such maps
+    double scale = 1.0;               // which a mean multiplies its sum by,
+    Scalar scale_grad;                // and what a sweep has passed to it
 
     // What the backward sweep that is running knows of the map.
     bool is_open = false;          // the rest is valid
@@ -40,6 +43,7 @@ struct AffineMap {
     [[nodiscard]] std::size_t terms() const noexcept { return weights() / rows(); }
     [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept { return weights() + row; }
     [[nodiscard]] bool is_sum() const noexcept { return weights() == 0; }
+    [[nodiscard]] bool is_mean() const noexcept { return activations.front() == Op::Mul; }
     [[nodiscard]] bool is_large() const noexcept { return nodes.capacity() > 64; }
 };
 

@@ -76,9 +76,10 @@ public:
     // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and
     // given up by its maker with release_map. The weights are floats. If the map is watched, all
     // are leaves without callbacks, and is_current() tells whether it is still what a new one made
-    // of the same wrappers would be.
+    // of the same wrappers would be. `scale` is that of a mean.
     [[nodiscard]] std::uint32_t make_map(std::span<const LiveNode> nodes,
-                                         std::span<const Op> activations, bool watched);
+                                         std::span<const Op> activations, bool watched,
+                                         double scale = 1.0);
     void release_map(std::uint32_t number) noexcept;
     [[nodiscard]] bool is_current(std::uint32_t map) noexcept {
         return maps_[map].version == weights_version_;
@@ -246,7 +247,8 @@ private:
     void expand(NodeId id);
     // Pages for so many hidden nodes; the first of them.
     [[nodiscard]] Page& make_annex(NodeId id, std::size_t nodes);
-    // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone.
+    // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone;
+    // the last is a mean's.
     [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);
     void annex_page_emptied(Page& page) noexcept;
     // The host's references to wrappers that are kept.

@@ -313,18 +313,22 @@ private:
         if (row.swept) {
             return false;
         }
+        AffineMap& map = arena_.maps_[application.map];
         row.swept = true;
         row.hidden_grad = Scalar::integer(0.0) + dot.grad();
+        if (map.is_mean()) {
+            row.hidden_grad = Scalar::integer(0.0) + Scalar::real(map.scale) * dot.grad();
+            map.scale_grad = Scalar::integer(0.0) + Scalar::real(row.sum) * dot.grad();
+        }
         for (const Input& input : application.inputs) {
             // The last stands beside the last hidden sum: it gets what the visible sum has got.
-            const bool is_last = &input == &application.inputs.back();
+            const bool is_visible = &input == &application.inputs.back() && !map.is_mean();
             if (!input.is_number()) {
                 pass_to(mark(input.live.id), Scalar::integer(1.0),
-                        is_last ? dot.grad() : row.hidden_grad);
+                        is_visible ? dot.grad() : row.hidden_grad);
             }
         }
-        pass_to(mark(arena_.maps_[application.map].nodes.front().id), Scalar::integer(1.0),
-                row.hidden_grad);
+        pass_to(mark(map.nodes.front().id), Scalar::integer(1.0), row.hidden_grad);
         return true;
     }
 

@@ -82,7 +82,7 @@ void Arena::expand(NodeId id) {
     }
     if (activation != AffineMap::no_activation) {
         owner.op = activation;
-        owner.operands = {sum, no_node};
+        owner.operands = {sum, map.is_mean() ? *leaf : no_node};
     }
     leave_application(number, row);
 }
@@ -109,12 +109,16 @@ Page& Arena::make_annex(NodeId id, std::size_t nodes) {
 std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t row) {
     std::vector<NodeId> leaves;
     const AffineMap& map = maps_[dot.map];
+    const auto make = [&](Scalar data) {
+        leaves.reserve(dot.inputs.size() + 1);
+        const LiveNode made = leaf(data);
+        leaves.push_back(made.id);
+        return made;
+    };
     try {
         for (std::size_t i = 0; i < dot.inputs.size(); ++i) {
             if (dot.inputs[i].is_number()) {
-                leaves.reserve(dot.inputs.size());
-                const LiveNode made = leaf(dot.inputs[i].data);
-                leaves.push_back(made.id);
+                const LiveNode made = make(dot.inputs[i].data);
                 if (dot.rows[row].swept) {
                     const Scalar factor = map.is_sum()
                                               ? Scalar::integer(1.0)
@@ -122,6 +126,9 @@ std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t
                     made.node->set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
                 }
             }
+        }
+        if (map.is_mean()) {
+            make(Scalar::real(map.scale)).node->set_grad(map.scale_grad);
         }
     } catch (...) {
         for (const NodeId made : leaves) {
