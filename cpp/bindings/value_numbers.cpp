@@ -22,7 +22,9 @@ namespace {
 class Operand {
 public:
     explicit Operand(PyObject* object) noexcept : object_(object) {
-        if (is_value(object)) {
+        if (PyFloat_CheckExact(object)) {
+            number_ = Scalar::real(PyFloat_AS_DOUBLE(object));
+        } else if (is_value(object)) {
             if (has_node(as_value(object))) {
                 node_ = live_node(as_value(object));
             } else {

@@ -84,15 +84,12 @@ PyTypeObject* value_type = nullptr;
 
 void connect_arena() noexcept { arena.set_host(host); }
 
-bool has_node(const ValueObject* value) noexcept {
-    if (value->node == no_node) {
-        PyErr_Format(PyExc_AttributeError,
-                     "this %.200s holds no number yet: its __init__ must call "
-                     "super().__init__(data) first",
-                     Py_TYPE(value)->tp_name);
-        return false;
-    }
-    return true;
+bool fail_without_node(const ValueObject* value) noexcept {
+    PyErr_Format(PyExc_AttributeError,
+                 "this %.200s holds no number yet: its __init__ must call "
+                 "super().__init__(data) first",
+                 Py_TYPE(value)->tp_name);
+    return false;
 }
 
 ValueObject* new_value() noexcept {

@@ -46,7 +46,10 @@ extern PyTypeObject* value_type;
 void connect_arena() noexcept;
 
 // Whether the value has a node; if not, the error that says how it can have got none is set.
-[[nodiscard]] bool has_node(const ValueObject* value) noexcept;
+[[nodiscard]] bool fail_without_node(const ValueObject* value) noexcept;
+[[nodiscard]] inline bool has_node(const ValueObject* value) noexcept {
+    return value->node != no_node || fail_without_node(value);
+}
 
 // A new Value without a node, or null with an error set.
 [[nodiscard]] ValueObject* new_value() noexcept;
