@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 SEED = 1337
 GPT_NAME = "amelia"
+DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,21 @@ def gpt_step(engine: Engine) -> Step:
     return Step(step, lambda: [p.data for p in model.parameters()])
 
 
+def backward_alone(engine: Engine, width: int) -> Callable[[], object]:
+    """Return the backward pass of a graph of sums and products, `DEPTH` * `width` - 1 nodes."""
+    weights = [engine.Value(0.5) for _ in range(width)]
+    values = [engine.Value(1.0) for _ in range(width)]
+    for layer in range(DEPTH - 1):
+        if layer % 2:
+            values = [value * weight for value, weight in zip(values, weights, strict=True)]
+        else:
+            values = [x + y for x, y in zip(values, values[1:] + values[:1], strict=True)]
+    while len(values) > 1:
+        values = [x + y for x, y in zip(values[::2], values[1::2], strict=True)]
+    backward: Callable[[], object] = values[0].backward
+    return backward
+
+
 def deep_chain(engine: Engine, depth: int) -> Callable[[], object]:
     """Return a chain of additions: forward, backward, release of the last reference."""
     Value = engine.Value
@@ -125,6 +141,10 @@ PROGRAMS: dict[str, Callable[[Engine], Callable[[], object]]] = {
     "README expression": readme_expression,
     "moons step": moons_step,
     "GPT step": gpt_step,
+    **{
+        f"backward of {DEPTH * width - 1:,} nodes": partial(backward_alone, width=width)
+        for width in (32, 2048)
+    },
     **{name: partial(deep_chain, depth=depth) for name, depth in CHAINS.items()},
 }
 

@@ -29,6 +29,7 @@ same precedes each. Inside the timed region:
   README expression  leaves, forward, backward, release
   moons step         micrograd's demo: forward, accuracy, zero_grad, backward, update
   GPT step           examples/gpt.py: forward, backward, Adam, for a name of 6 letters: 59,547 nodes
+  backward           backward() alone, of sums and products in 32 layers that are there already
   chain              forward, backward, and the drop of the last reference, when microgradx
                      releases the nodes; micrograd leaves them to the collector
   import             a fresh process that has NumPy already imports the engine and nn

@@ -31,7 +31,10 @@ timing: Any = importlib.import_module("microgradx.benchmarks.timing")
 worker: Any = importlib.import_module("microgradx.benchmarks.worker")
 
 OPERATIONS = {"a * b", "a + b", "a - b", "a / b", "a ** 3", "-a", "a.relu()"}
-TIMED = OPERATIONS | {"README expression", "moons step", "GPT step", "chain of 1,000 nodes"}
+TIMED = OPERATIONS | {
+    *("README expression", "moons step", "GPT step", "chain of 1,000 nodes"),
+    *("backward of 1,023 nodes", "backward of 65,535 nodes"),
+}
 OTHERS = {"memory of a node, allocated", "import"}
 
 
@@ -257,6 +260,23 @@ def test_method_tells_the_size_of_the_gpt_step() -> None:
     program = engines.MICROGRAD.load("gpt.py")
     nodes = program.count_nodes(program.loss_of(program.make_model(), programs.GPT_NAME))
     assert f"{len(programs.GPT_NAME)} letters: {nodes:,} nodes" in report.METHOD
+
+
+@pytest.mark.parametrize("width", [1, 2, 64])
+def test_backward_alone_has_its_nodes(width: int) -> None:
+    for engine in engines.ENGINES:
+        root = programs.backward_alone(engine, width).__self__
+        root.backward()
+        graph: dict[Any, set[Any]] = {}
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if node not in graph:
+                graph[node] = node._prev
+                waiting.extend(node._prev)
+        assert sum(map(bool, graph.values())) == programs.DEPTH * width - 1
+        assert math.isfinite(root.data)
+        assert all(math.isfinite(node.grad) for node in graph)
 
 
 def test_chain_has_its_depth_and_is_released() -> None:
