@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from .engines import MICROGRADX, Engine
+from .engines import ENGINES, MICROGRADX, Engine
 from .programs import moons_step
 
 
@@ -38,13 +41,28 @@ def peak_is_known() -> bool:
 
 
 def _in_fresh_process(engine: Engine, quantity: str, *numbers: int) -> int:
-    command = [sys.executable, "-m", __name__, engine.name, quantity, *map(str, numbers)]
-    # The first run may compile modules, which takes memory before anything is measured.
-    for _ in range(2):
-        result = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+    return _run(_bytecode().name, engine, quantity, *numbers)
+
+
+def _run(bytecode: str, engine: Engine, quantity: str, *numbers: int) -> int:
+    result = subprocess.run(
+        [sys.executable, "-m", __name__, engine.name, quantity, *map(str, numbers)],
+        check=True,
+        env=os.environ | {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return int(result.stdout)
+
+
+@cache
+def _bytecode() -> TemporaryDirectory[str]:
+    """Return a folder with the modules compiled, which takes memory before all measurements."""
+    folder = TemporaryDirectory()
+    for engine in ENGINES:
+        _run(folder.name, engine, "step")
+    return folder
 
 
 def _nodes(levels: int) -> int:
