@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Engine
+from conftest import Engine, count_living_nodes
 from microgradx import Value
 
 
@@ -280,6 +280,21 @@ def test_a_closure_may_change_data(engine: Engine) -> None:
     assert x.grad == 20.0
 
 
+def test_a_leafs_closure_that_is_replaced_in_between_runs_once(engine: Engine) -> None:
+    calls = []
+    leaf = engine.Value(1.0)
+    leaf._backward = lambda: calls.append("old")
+    out = engine.Value(2.0, (leaf,), "own")
+
+    def replace() -> None:
+        del leaf._backward
+        leaf._backward = lambda: calls.append("new")
+
+    out._backward = replace
+    (out * leaf).backward()
+    assert calls == ["new"]
+
+
 def test_closures_may_replace_each_other() -> None:
     a, b = Value(1.0), Value(2.0)
     a._backward = b._backward = lambda: None
@@ -383,6 +398,20 @@ def test_one_collection_takes_all_of_a_graph(
         assert living_nodes() == baseline
     finally:
         gc.enable()
+
+
+def test_a_cycle_is_collected_where_a_wrapper_holds_the_operands() -> None:
+    before = count_living_nodes()
+    leaf = Value(1.0)
+    middle = leaf * 2.0
+    out = middle + 1.0
+    assert leaf in middle._prev
+
+    def refer_to_the_root(out: Value = out) -> None: ...
+
+    leaf._backward = refer_to_the_root
+    del leaf, middle, out, refer_to_the_root
+    assert count_living_nodes() == before
 
 
 def test_a_graph_in_use_is_not_collected() -> None:

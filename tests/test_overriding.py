@@ -171,6 +171,17 @@ def test_subclass_with_an_initialiser_of_its_own(engine: Engine) -> None:
     assert parameter.grad == 4.0
 
 
+def test_another_class_assigned_stays(engine: Engine) -> None:
+    class Special(engine.Value):  # type: ignore[misc,name-defined]
+        pass
+
+    a = engine.Value(1.0)
+    a.__class__ = Special
+    b = a.relu()
+    del a
+    assert [type(operand) for operand in b._prev] == [Special]
+
+
 def test_results_of_a_subclass_are_plain_values(engine: Engine) -> None:
     parameter = subclass(engine)(2.0, "rate")
     for result in (parameter + 1, 1 - parameter, -parameter, parameter.relu(), parameter**2):

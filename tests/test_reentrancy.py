@@ -431,6 +431,49 @@ PROGRAMS = {
         assert sum(v.data for v in values) == 1999000.0
         del values
     """,
+    "classes exchanged where the collector looks on": """
+        class Lazy(Value):
+            def __init__(self):
+                pass
+        class Undecided(Value):
+            def __del__(self):
+                self.__class__ = Value
+        lazy = Lazy()
+        lazy.__class__ = Value
+        lazy.__init__(1.0)
+        undecided = Value(1.0)
+        undecided.__class__ = Undecided
+        del lazy, undecided
+        gc.collect()
+        values = [Value(float(i)) for i in range(2000)]
+        assert [v.data for v in values] == list(range(2000))
+        del values
+    """,
+    "the node of a dying Value is found": """
+        class Finder:
+            def __del__(self):
+                leaf._backward = lambda: None
+        def find(reference=None):
+            leaf._backward = lambda: None
+        for attach in (
+            lambda v: setattr(v, "attribute", Finder()),
+            lambda v: references.append(weakref.ref(v, find)),
+            lambda v: setattr(v, "_backward", lambda finder=Finder(): None),
+            lambda v: (v._prev, setattr(v, "attribute", Finder())),
+        ):
+            references = []
+            leaf = Value(1.0)
+            dying = (leaf + 1) * 2
+            attach(dying)
+            del dying
+            values = [Value(float(i)) for i in range(100)]
+            assert [v.data for v in values] == list(range(100))
+            total = leaf * 2
+            total.backward()
+            assert total._prev
+            del leaf, values, total
+        del references, attach
+    """,
     "every method with every kind of argument": """
         import itertools
         arguments = [None, 1, 1.5, "a", Value(1.0), Value.__new__(Value), [1], object, (1.0, 0, {})]

@@ -617,6 +617,18 @@ def test_nodes_are_one_until_somebody_looks() -> None:
     assert count_nodes() == before
 
 
+@pytest.mark.parametrize("data", [1, 1.0, -1])
+def test_weights_that_have_become_ints(data: Any) -> None:
+    def program(engine: Any) -> list[Any]:
+        w, b = engine.Value(1.0), engine.Value(0.5)
+        out = engine.dot([w], [-1], b)
+        w.data = data
+        out.backward()
+        return [out]
+
+    on_both(program)
+
+
 CALLS_OF_XS = ("sum(xs)", "dot(xs, xs[::-1], 3)", "mean(xs)")
 
 

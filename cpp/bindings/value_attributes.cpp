@@ -200,7 +200,15 @@ int value_setattr(PyObject* object, PyObject* name, PyObject* assigned) noexcept
         return -1;
     }
     if (Py_TYPE(object) != type && as_value(object)->node != no_node) [[unlikely]] {
-        arena.changed(*as_value(object)->content);  // `__class__` has been assigned
+        // `__class__` has been assigned, which a new wrapper would not have.
+        const bool kept = guarded(false, [&] {
+            arena.changed(*as_value(object)->content);
+            keep(as_value(object));
+            return true;
+        });
+        if (!kept) {
+            return -1;
+        }
     }
     const bool leads_somewhere = assigned != nullptr && as_value(object)->node != no_node &&
                                  (PyObject_GC_IsTracked(assigned) != 0 || is_value(assigned));

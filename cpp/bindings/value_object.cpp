@@ -56,7 +56,8 @@ std::size_t free_value_count = 0;
 [[nodiscard]] bool is_plain(const ValueObject* value) noexcept {
     return Py_TYPE(value) == value_type && value->node != no_node &&
            !value->content->has(Flags::KeepsWrapper | Flags::IsWeight) &&
-           value->attributes == nullptr && value->weak_references == nullptr;
+           value->attributes == nullptr && value->weak_references == nullptr &&
+           PyObject_GC_IsTracked(as_object(const_cast<ValueObject*>(value))) == 0;
 }
 
 void connect(ValueObject* value, LiveNode node) noexcept {
@@ -197,7 +198,7 @@ bool hold_operands(ValueObject* value) noexcept {
 }
 
 bool show_dependents_to_collector(ValueObject* value) noexcept {
-    if (value->content->count == 1) {
+    if (value->content->count == 1 && !value->content->has(Flags::HeldByWrapper)) {
         return true;
     }
     return guarded(false, [&] {
@@ -237,9 +238,6 @@ void value_dealloc(PyObject* object) noexcept {
         free_memory(value);
         return;
     }
-    if (value->node != no_node) {
-        arena.changed(*value->content);
-    }
     // Clearing weak references runs code, which must not find the object through the collector.
     if (PyObject_GC_IsTracked(object) != 0) {
         PyObject_GC_UnTrack(object);
@@ -256,12 +254,16 @@ void value_dealloc(PyObject* object) noexcept {
             }
             PyErr_Clear();
         }
-        PyObject_ClearWeakRefs(object);
     }
+    // From here on code may run that finds the node in the graph and has a new wrapper made for it.
     const LiveNode node = live_node(value);
     if (node.id != no_node) {
-        Page::wrapper_of(node) = nullptr;
+        arena.forget_wrapper(node);
         value->node = no_node;
+        value->content = nullptr;
+    }
+    if (value->weak_references != nullptr) {
+        PyObject_ClearWeakRefs(object);
     }
     Py_CLEAR(value->attributes);
     Py_CLEAR(value->callback);

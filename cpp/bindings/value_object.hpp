@@ -15,8 +15,7 @@ struct ValueObject {
     PyObject* attributes;  // the instance's __dict__, or null
     PyObject* weak_references;
     PyObject* callback;  // what the user has assigned to _backward, or null
-    PyObject*
-        operands;  // a tuple of the operands' wrappers, or null if the node holds the operands
+    PyObject* operands;  // their wrappers, a tuple, or null if the node holds the operands
 };
 
 // The one arena of the process, guarded by the interpreter lock.

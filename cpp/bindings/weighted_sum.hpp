@@ -35,8 +35,7 @@ private:
     py::object items_;
 };
 
-// Objects of a neuron's may be null here, if it has not been given them.
-
+// The next two take null as well, which a neuron's attributes are before they are assigned.
 [[nodiscard]] inline bool is_list_of(PyObject* object, std::size_t size) noexcept {
     return object != nullptr && PyList_CheckExact(object) &&
            std::cmp_equal(PyList_GET_SIZE(object), size);

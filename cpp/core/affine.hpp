@@ -27,8 +27,8 @@ struct AffineMap {
     std::uint32_t applications = 0;   // that live
     bool has_maker = false;           // who may apply the map again
     bool may_be_idle = false;         // it is in the arena's list of such maps
-    double scale = 1.0;               // which a mean multiplies its sum by,
-    Scalar scale_grad;                // and what a sweep has passed to it
+    double scale = 1.0;               // which a mean, whose map serves but once, multiplies
+    Scalar scale_grad;                // its sum by, and what a sweep has passed to it
 
     // What the backward sweep that is running knows of the map.
     bool is_open = false;          // the rest is valid

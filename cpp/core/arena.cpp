@@ -122,7 +122,7 @@ void Arena::set_callback(NodeId id, bool has_one) {
     Node& called = node(id);
     if (called.op == Op::Leaf && has_one && !called.has(Flags::HasCallback)) {
         page(id).takes_marks = false;
-        called.set_due(false);
+        called.set_due(is_awaited(id));
     }
     called.set(Flags::HasCallback, has_one);
     changed(called);
@@ -144,6 +144,23 @@ void Arena::keep_wrapper(NodeId id) {
     }
 }
 
+void Arena::forget_wrapper(LiveNode live) noexcept {
+    Node& node = *live.node;
+    changed(node);
+    Page::wrapper_of(live) = nullptr;
+    node.set(Flags::HasCallback, false);
+    if (node.has(Flags::KeepsWrapper)) {
+        node.set(Flags::KeepsWrapper, false);
+        --keepers_;
+    }
+    if (node.has(Flags::OperandsByWrapper)) {
+        node.set(Flags::OperandsByWrapper, false);
+        for (const NodeId operand : operands(live.id)) {
+            retain(this->live(operand));
+        }
+    }
+}
+
 void Arena::leave_operands_to_wrapper(NodeId id) {
     Node& consumer = node(id);
     if (consumer.has(Flags::OperandsByWrapper)) {
@@ -152,6 +169,7 @@ void Arena::leave_operands_to_wrapper(NodeId id) {
     const auto given_up = operands(id);
     consumer.set(Flags::OperandsByWrapper, true);
     for (const NodeId operand : given_up) {
+        node(operand).set(Flags::HeldByWrapper, true);
         release(live(operand));
     }
 }

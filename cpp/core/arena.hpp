@@ -151,6 +151,8 @@ public:
     void set_callback(NodeId id, bool has_one);
     // From now on the wrapper lives as long as the node: consumers of the node hold it as well.
     void keep_wrapper(NodeId id);
+    // The wrapper is about to be gone: the node is as if it had never had one.
+    void forget_wrapper(LiveNode live) noexcept;
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own
     // to the operands, so that a garbage collector of wrappers sees all there is.
     void leave_operands_to_wrapper(NodeId id);
@@ -255,6 +257,8 @@ private:
     void hold_wrapper(LiveNode kept) noexcept;
     void put_off_drop(LiveNode kept) noexcept;
     void drop_wrappers() noexcept;
+    // Whether a running backward sweep has still to run the leaf's callback.
+    [[nodiscard]] bool is_awaited(NodeId leaf) const noexcept;
 
     // The page table: a page's number is its index. Pages beyond use are null.
     std::vector<std::unique_ptr<Page>> pages_;

@@ -4,8 +4,8 @@
 // nodes visits every node after all of its consumers. A node is visited if a visited consumer has
 // marked it. A mark is written together with the gradient that is passed on, in one byte of the
 // node's own: bits of one word a page, or a count, would have every mark wait for the last. A page
-// says whether anything in it is marked, and the walk ends beyond the oldest page that does. Of an
-// annex the owner says so, unless it is marked itself: an owner's annex is always looked at.
+// says whether anything in it is marked, and the walk ends beyond the oldest page that does. For an
+// annex its owner says so; a marked owner's annex is looked at anyway.
 //
 // Leaves pass nothing on, so they are not visited, and their marks mean nothing, except of those to
 // which the user has given a callback; their callbacks run last.
@@ -119,8 +119,9 @@ public:
 
     void run() {
         arena_.node(root_).set_grad(Scalar::integer(1.0));
-        page_ = &place(arena_.page(root_));
-        oldest_ = page_->position;
+        Page& home = place(arena_.page(root_));
+        page_ = home.kind == PageKind::Leaves ? nullptr : &home;
+        oldest_ = home.position;
         mark(root_);
         for (; page_ != nullptr && page_->position >= oldest_; page_ = page_->previous) {
             if (page_->takes_marks) {
@@ -128,12 +129,18 @@ public:
                 page_->takes_marks = false;
             }
         }
+        page_ = nullptr;  // nothing keeps the page beyond the oldest with marks
         while (!leaves_.empty()) {
             const NodeId leaf = leaves_.back();
             leaves_.pop_back();
             arena_.node(leaf).set_due(false);
             run_callback(leaf);
         }
+    }
+
+    // Whether the callback of a leaf is still to run.
+    [[nodiscard]] bool awaits(NodeId leaf) const noexcept {
+        return std::ranges::find(leaves_, leaf) != leaves_.end();
     }
 
 private:
@@ -207,7 +214,6 @@ private:
             visit_due(live.id, node);
         }
         if (node.has(Flags::HasAnnex)) {
-            set(node.grad_flags, GradFlags::HidesDue, false);
             const PageList& annex = arena_.annexes_.find(live.id)->second;
             for (Page* page = annex.last(); page != nullptr; page = page->previous) {
                 if (page->takes_marks) {
@@ -215,6 +221,7 @@ private:
                     page->takes_marks = false;
                 }
             }
+            set(node.grad_flags, GradFlags::HidesDue, false);
         }
     }
 
@@ -396,7 +403,8 @@ private:
             map.current[i] = node.data_value;
             map.is_plain &= node.op == Op::Leaf && !node.has(Flags::HasCallback);
             map.is_unchanged &= std::bit_cast<std::uint64_t>(map.current[i]) ==
-                                std::bit_cast<std::uint64_t>(map.data[i]);
+                                    std::bit_cast<std::uint64_t>(map.data[i]) &&
+                                (i >= map.weights() || !node.has(Flags::IntegerData));
         };
         for (std::size_t row = 0; row < map.rows(); ++row) {
             if (map.dots[row] > 0) {  // the others' parameters may be gone
@@ -489,6 +497,10 @@ private:
     std::vector<double> input_grads_;  // which they are still to get from it,
     bool has_input_grads_ = false;     // if any
 };
+
+bool Arena::is_awaited(NodeId leaf) const noexcept {
+    return sweep_ != nullptr && sweep_->awaits(leaf);
+}
 
 void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 

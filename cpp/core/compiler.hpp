@@ -10,4 +10,6 @@
 #define MGX_ALWAYS_INLINE __forceinline
 #define MGX_NEVER_INLINE __declspec(noinline)
 #define MGX_UNREACHABLE() __assume(false)
+#else
+#error "say here how this compiler is told"
 #endif

@@ -11,8 +11,8 @@
 // Once somebody looks (asks for operands, assigns a callback, calls the backward step by hand) or a
 // second sweep comes by (after which the hidden gradients would differ), the Dot is expanded: the
 // hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the
-// Dot turns into the last of the sums, or the activation function of it. Nothing else in the engine
-// knows of fusion.
+// Dot turns into the last of the sums, or the activation function of it, or, of a mean, into the
+// product with 1/n. Nothing else in the engine knows of fusion.
 //
 // The hidden nodes belong between the Dot's operands and the Dot, where the log has no room. They
 // live in an annex: pages outside of the log that the backward sweep visits when it comes to the

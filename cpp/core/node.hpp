@@ -26,7 +26,8 @@ enum class Flags : std::uint8_t {
     OperandsByWrapper = 8,  // the wrapper, not the node, keeps the operands alive
     HasAnnex = 16,          // its place in the log is also that of hidden nodes; see fusion.cpp
     IsDead = 32,            // reclaimed, but for its place, which the annex still needs
-    IsWeight = 64           // of a watched map, which must know what happens; see affine.cpp
+    IsWeight = 64,          // of a watched map, which must know what happens; see affine.cpp
+    HeldByWrapper = 128     // a consumer's wrapper may hold the node's, which `count` does not tell
 };
 
 // What the backward sweep writes with each gradient, in a byte of its own: one store tells that the

@@ -360,6 +360,57 @@ TEST_CASE("a callback may empty pages around those still to be visited") {
     CHECK(x.grad() == 6);
 }
 
+namespace {
+
+// More pages than the arena keeps for reuse become free.
+void flood_with_free_pages(Arena& arena) {
+    std::vector<Number> leaves;
+    for (int i = 0; i < 64 * 16'500; ++i) {
+        leaves.emplace_back(arena, 1.0);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a leaf's callback may drop nodes older than all that are due") {
+    Arena arena;
+    FakeHost host(arena);
+    const Number x(arena, 0.5);
+    std::vector<Number> older;
+    for (int i = 0; i < 64; ++i) {
+        older.push_back(relu(x));
+    }
+    const Number root = relu(x);
+    host.assign_backward(x, [&] {
+        flood_with_free_pages(arena);
+        older.clear();
+    });
+    backward(root);
+    CHECK(x.grad() == 1);
+}
+
+TEST_CASE("a sweep that starts from a leaf stays there") {
+    Arena arena;
+    const auto make_page = [&arena] {
+        std::vector<Number> leaves;
+        for (int i = 0; i < 64; ++i) {
+            leaves.emplace_back(arena, 1.0);
+        }
+        return leaves;
+    };
+    std::vector<Number> gone = make_page();
+    std::vector<Number> leaves = make_page();
+    std::vector<Number> others = make_page();
+    gone.pop_back();
+    leaves.pop_back();                // both pages have a vacant slot now, one after the other,
+    leaves.emplace_back(arena, 1.0);  // and the second is full again
+    others.pop_back();
+    flood_with_free_pages(arena);
+    gone.clear();
+    backward(leaves.front());
+    CHECK(leaves.front().grad() == 1);
+}
+
 TEST_CASE("a callback may start another sweep") {
     Arena arena;
     FakeHost host(arena);
