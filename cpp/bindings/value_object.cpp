@@ -242,18 +242,17 @@ void value_dealloc(PyObject* object) noexcept {
     if (PyObject_GC_IsTracked(object) != 0) {
         PyObject_GC_UnTrack(object);
     }
-    if (value->weak_references != nullptr) {
-        if (type == value_type && value->node != no_node && value->content->count > 1) {
-            // Being kept gives the object, which has no reference left, the arena's.
-            const bool kept = guarded(false, [&] {
-                keep(value);
-                return true;
-            });
-            if (kept) {
-                return;
-            }
-            PyErr_Clear();
+    if (value->weak_references != nullptr && type == value_type && value->node != no_node &&
+        value->content->count > 1) {
+        // Being kept gives the object, which has no reference left, the arena's.
+        const bool kept = guarded(false, [&] {
+            keep(value);
+            return true;
+        });
+        if (kept) {
+            return;
         }
+        PyErr_Clear();
     }
     // From here on code may run that finds the node in the graph and has a new wrapper made for it.
     const LiveNode node = live_node(value);
