@@ -19,6 +19,7 @@ import micrograd.engine
 import micrograd.nn
 import microgradx
 import pytest
+from graphs import operands_first
 from microgradx.__main__ import main
 
 command: Any = importlib.import_module("microgradx.benchmarks.command")
@@ -267,16 +268,10 @@ def test_backward_alone_has_its_nodes(width: int) -> None:
     for engine in engines.ENGINES:
         root = programs.backward_alone(engine, width).__self__
         root.backward()
-        graph: dict[Any, set[Any]] = {}
-        waiting = [root]
-        while waiting:
-            node = waiting.pop()
-            if node not in graph:
-                graph[node] = node._prev
-                waiting.extend(node._prev)
-        assert sum(map(bool, graph.values())) == programs.DEPTH * width - 1
+        nodes = operands_first(root)
+        assert sum(bool(node._prev) for node in nodes) == programs.DEPTH * width - 1
         assert math.isfinite(root.data)
-        assert all(math.isfinite(node.grad) for node in graph)
+        assert all(math.isfinite(node.grad) for node in nodes)
 
 
 def test_chain_has_its_depth_and_is_released() -> None:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ import micrograd.nn
 import microgradx.engine
 import microgradx.nn
 import pytest
+from graphs import operands_first
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -68,18 +68,6 @@ def run(name: str, *arguments: str, microgradx: bool, directory: Path) -> str:
     ).stdout
 
 
-def nodes_of(root: Any) -> list[Any]:
-    """Return the nodes of the graph of `root`, inputs before results."""
-    inputs: dict[Any, set[Any]] = {}
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if node not in inputs:
-            inputs[node] = node._prev
-            pending.extend(node._prev)
-    return list(TopologicalSorter(inputs).static_order())
-
-
 def with_data(node: Any) -> Hashable:
     """Describe a node by everything that must be equal in both graphs, gradients apart."""
     return node._op, node.data, getattr(node, "label", "")
@@ -95,7 +83,7 @@ def assert_isomorphic(
     """
     colourings = []
     for root in (expected, actual):
-        nodes = nodes_of(root)
+        nodes = operands_first(root)
         below: dict[Any, int] = {}
         consumers: dict[Any, list[Any]] = {node: [] for node in nodes}
         for node in nodes:

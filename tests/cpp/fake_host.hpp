@@ -41,7 +41,7 @@ public:
         }
         --living_;
         const LiveNode node = arena_.live(wrapper->node);
-        Page::wrapper_of(node) = nullptr;
+        arena_.forget_wrapper(node);
         for (FakeWrapper* operand : wrapper->operands) {
             forget(operand);
         }
