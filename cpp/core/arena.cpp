@@ -261,8 +261,8 @@ inline void Arena::reclaim(LiveNode dead, Waiting& waiting) noexcept {
     Node& node = *dead.node;
     if (node.op == Op::Dot) {
         leave_application(static_cast<std::uint32_t>(node.operands[0]), row_of(node), waiting);
-    } else if (node.op == Op::Custom) [[unlikely]] {
-        release_custom_operands(dead.id, waiting);
+    } else if (has_operands_elsewhere(node.op) || node.has(Flags::OperandsByWrapper)) [[unlikely]] {
+        release_operands_elsewhere(dead, waiting);
     } else {
         for (const NodeId operand : node.operands) {
             if (operand != no_node) {
@@ -270,9 +270,12 @@ inline void Arena::reclaim(LiveNode dead, Waiting& waiting) noexcept {
             }
         }
     }
-    if (node.has(Flags::HasAnnex)) [[unlikely]] {
-        node.flags = Flags::HasAnnex | Flags::IsDead;
-        return;
+    if (node.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
+        keepers_ -= node.has(Flags::KeepsWrapper);
+        if (node.has(Flags::HasAnnex)) {
+            node.flags = Flags::HasAnnex | Flags::IsDead;
+            return;
+        }
     }
     vacate(dead);
 }
@@ -297,12 +300,18 @@ void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
     reclaim(waiting);
 }
 
-void Arena::release_custom_operands(NodeId dead, Waiting& waiting) noexcept {
-    const auto found = custom_operands_.find(dead);
-    for (const NodeId operand : found->second) {
-        release_operand(live(operand), waiting);
+void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept {
+    if (dead.node->op == Op::Custom) {
+        const auto found = custom_operands_.find(dead.id);
+        if (!dead.node->has(Flags::OperandsByWrapper)) {
+            for (const NodeId operand : found->second) {
+                release_operand(live(operand), waiting);
+            }
+        }
+        custom_operands_.erase(found);
+    } else if (dead.node->op == Op::PowConstant) {
+        release_operand(live(dead.node->operands[1]), waiting);
     }
-    custom_operands_.erase(found);
 }
 
 void Arena::fullness_changed(Page& page, bool was_full) noexcept {

@@ -151,9 +151,7 @@ public:
     void set_callback(NodeId id, bool has_one);
     // From now on the wrapper lives as long as the node: consumers of the node hold it as well.
     void keep_wrapper(NodeId id);
-    // The wrapper is about to be gone: the node is as if it had never had one, and owns its
-    // operands again. Only of a wrapper that is not kept and holds no operands may the slot just be
-    // emptied.
+    // The wrapper is about to be gone: the node is as if it had never had one.
     void forget_wrapper(LiveNode live) noexcept;
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own
     // to the operands, so that a garbage collector of wrappers sees all there is.
@@ -197,7 +195,7 @@ private:
     void reclaim(LiveNode dead) noexcept;
     void reclaim(Waiting& waiting) noexcept;
     void reclaim(LiveNode dead, Waiting& waiting) noexcept;
-    void release_custom_operands(NodeId dead, Waiting& waiting) noexcept;
+    void release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept;
     void release_operand(LiveNode operand, Waiting& waiting) noexcept;
     void vacate(LiveNode dead) noexcept {
         Page& page = Page::of(dead);

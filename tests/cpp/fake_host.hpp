@@ -41,7 +41,7 @@ public:
         }
         --living_;
         const LiveNode node = arena_.live(wrapper->node);
-        arena_.forget_wrapper(node);
+        Page::wrapper_of(node) = nullptr;
         for (FakeWrapper* operand : wrapper->operands) {
             forget(operand);
         }
