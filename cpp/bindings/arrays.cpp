@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/tracing.hpp"
 #include "bindings/value_object.hpp"
 
 namespace mgx {
@@ -110,6 +111,9 @@ py::object values_of(const py::object& array) {
 
 template <double Node::* member>
 py::array_t<double> numbers_of(const py::object& values) {
+    if (!allow("reading the numbers")) {
+        throw py::error_already_set();
+    }
     const Nest nest(values);
     py::array_t<double> array(nest.shape());
     double* number = array.mutable_data();
@@ -120,6 +124,9 @@ py::array_t<double> numbers_of(const py::object& values) {
 }
 
 void assign(const py::object& values, const py::object& array) {
+    if (!allow("assigning the numbers")) {
+        throw py::error_already_set();
+    }
     const Nest nest(values);
     const py::object numbers = as_array(array);
     py::tuple shape(nest.shape().size());

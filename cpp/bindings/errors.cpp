@@ -5,6 +5,8 @@
 #include <new>
 
 #include "bindings/python.hpp"
+#include "bindings/tracing.hpp"
+#include "program/recorder.hpp"
 
 namespace mgx {
 
@@ -19,6 +21,10 @@ void set_python_error() noexcept {
         PyErr_SetString(PyExc_ValueError, error.what());
     } catch (const Overflow& error) {
         PyErr_SetString(PyExc_OverflowError, error.what());
+    } catch (const CannotRecord& error) {
+        PyErr_SetString(trace_error, error.what());
+    } catch (const BadIndex& error) {
+        PyErr_SetString(PyExc_IndexError, error.what());
     } catch (const std::bad_alloc&) {
         PyErr_SetString(PyExc_MemoryError, "no memory is left for another node");
     } catch (const std::exception& error) {

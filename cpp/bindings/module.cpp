@@ -4,8 +4,11 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/build_info.hpp"
+#include "bindings/choices.hpp"
+#include "bindings/compiled.hpp"
 #include "bindings/layer.hpp"
 #include "bindings/neuron.hpp"
+#include "bindings/tracing.hpp"
 #include "bindings/value_type.hpp"
 #include "bindings/weighted_sum.hpp"
 #include "core/op.hpp"
@@ -65,6 +68,9 @@ PYBIND11_MODULE(_core, module) {
     add_operations(module);
     add_arrays(module);
     add_sums(module);
+    add_choices(module);
+    add_compiled(module);
+    add_tracing(module);
     module.def(
         "arena_counters", &arena_counters,
         "Count what lives in the arena.\n\n"

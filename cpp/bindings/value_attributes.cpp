@@ -5,6 +5,7 @@
 // other attributes lie in the instance's dictionary; getting one makes the wrapper a kept one.
 
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/tracing.hpp"
 #include "bindings/value_type.hpp"
 #include "core/backward.hpp"
 
@@ -14,12 +15,12 @@ namespace {
 
 PyObject* get_data(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) ? from_scalar(value->content->data()) : nullptr;
+    return has_node(value) && allow("reading data") ? from_scalar(value->content->data()) : nullptr;
 }
 
 PyObject* get_grad(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) ? from_scalar(value->content->grad()) : nullptr;
+    return has_node(value) && allow("reading grad") ? from_scalar(value->content->grad()) : nullptr;
 }
 
 // The number to be assigned to the attribute, or an error if it is none or is being deleted.
@@ -29,7 +30,8 @@ bool assigned_number(PyObject* object, PyObject* assigned, const char* attribute
         PyErr_Format(PyExc_AttributeError, "%s of a Value cannot be deleted", attribute);
         return false;
     }
-    return has_node(as_value(object)) && to_scalar_or_error(assigned, attribute, scalar);
+    return has_node(as_value(object)) && allow("assigning a number") &&
+           to_scalar_or_error(assigned, attribute, scalar);
 }
 
 int set_data(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
@@ -117,6 +119,9 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     if (assigned != nullptr && PyCallable_Check(assigned) == 0) {
         PyErr_Format(PyExc_TypeError, "_backward must be callable without arguments, not %.200s",
                      Py_TYPE(assigned)->tp_name);
+        return -1;
+    }
+    if (!allow("assigning _backward, an operation of one's own,")) {
         return -1;
     }
     if (assigned != nullptr && !show_dependents_to_collector(value)) {

@@ -1,6 +1,7 @@
 // The methods of a Value: the unary operations, the backward pass, and pickling.
 
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/tracing.hpp"
 #include "bindings/value_numbers.hpp"
 #include "bindings/value_type.hpp"
 #include "core/backward.hpp"
@@ -15,7 +16,7 @@ PyObject* unary_method(PyObject* object, PyObject* /*unused*/) noexcept {
 }
 
 PyObject* run_backward(PyObject* object, PyObject* /*unused*/) noexcept {
-    if (!has_node(as_value(object))) {
+    if (!has_node(as_value(object)) || !allow("calling backward()")) {
         return nullptr;
     }
     return guarded<PyObject*>(nullptr, [&] {

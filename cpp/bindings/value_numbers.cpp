@@ -13,6 +13,7 @@
 #include "bindings/value_numbers.hpp"
 
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/tracing.hpp"
 
 namespace mgx {
 
@@ -243,7 +244,15 @@ PyObject* value_absolute(PyObject* operand) noexcept { return apply<Op::Abs>(ope
 
 PyObject* value_float(PyObject* operand) noexcept {
     const ValueObject* value = as_value(operand);
-    return has_node(value) ? PyFloat_FromDouble(value->content->data_value) : nullptr;
+    return has_node(value) && allow("float()") ? PyFloat_FromDouble(value->content->data_value)
+                                               : nullptr;
+}
+
+PyObject* value_index(PyObject* /*operand*/) noexcept {
+    if (allow("using a number as an index")) {
+        PyErr_SetString(PyExc_TypeError, "'Value' object cannot be interpreted as an integer");
+    }
+    return nullptr;
 }
 
 }  // namespace mgx

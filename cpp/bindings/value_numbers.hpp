@@ -14,6 +14,7 @@ PyObject* value_subtract(PyObject* left, PyObject* right) noexcept;
 PyObject* value_divide(PyObject* left, PyObject* right) noexcept;
 PyObject* value_absolute(PyObject* operand) noexcept;
 PyObject* value_float(PyObject* operand) noexcept;
+PyObject* value_index(PyObject* operand) noexcept;
 
 // numpy.add(left, right) and the like, which apply an operator to the elements of arrays.
 [[nodiscard]] PyObject* apply_to_elements(const char* function, PyObject* left,

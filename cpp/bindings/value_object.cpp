@@ -204,7 +204,7 @@ bool show_dependents_to_collector(ValueObject* value) noexcept {
     return guarded(false, [&] {
         // Making wrappers can run code that drops some of the nodes.
         std::deque<Reference> dependents;
-        for (const NodeId dependent : arena.dependents(value->node)) {
+        for (const NodeId dependent : arena.dependents(std::span(&value->node, 1))) {
             arena.retain(arena.live(dependent));
             dependents.emplace_back(arena, arena.live(dependent));
         }

@@ -11,6 +11,7 @@
 #include <cstddef>
 
 #include "bindings/scalar_conversion.hpp"
+#include "bindings/tracing.hpp"
 #include "bindings/value_numbers.hpp"
 
 namespace mgx {
@@ -44,6 +45,9 @@ PyObject* represent(PyObject* object) noexcept {
     if (!has_node(value)) {
         return nullptr;
     }
+    if (is_tracing()) {
+        return PyUnicode_FromString("Value(traced)");
+    }
     const Node& node = *value->content;
     PyObject* data = from_scalar(node.data());
     PyObject* grad = data != nullptr ? from_scalar(node.grad()) : nullptr;
@@ -66,6 +70,9 @@ PyObject* compare(PyObject* left, PyObject* right, int operation) noexcept {
     }
     if (operation == Py_EQ || operation == Py_NE) {
         return PyBaseObject_Type.tp_richcompare(left, right, operation);
+    }
+    if (!allow("comparing the number")) {
+        return nullptr;
     }
     const auto number = [](PyObject* object, Scalar& scalar) {
         if (!is_value(object)) {
@@ -126,6 +133,7 @@ py::object create_value_type() {
         PyType_Slot{Py_nb_true_divide, slot(value_divide)},
         PyType_Slot{Py_nb_absolute, slot(value_absolute)},
         PyType_Slot{Py_nb_float, slot(value_float)},
+        PyType_Slot{Py_nb_index, slot(value_index)},
         PyType_Slot{0, nullptr},
     };
     PyType_Spec specification = {"microgradx.engine.Value", sizeof(ValueObject), 0,

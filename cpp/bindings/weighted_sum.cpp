@@ -131,9 +131,6 @@ py::object weighted_sum_in_python(const py::object& weights, const Inputs& input
     return sum;
 }
 
-namespace {
-
-// The object itself if it is a Value, a new Value if it is a number.
 py::object as_value_object(const py::object& object, const char* argument) {
     Scalar number;
     if (is_value(object.ptr())) {
@@ -144,6 +141,8 @@ py::object as_value_object(const py::object& object, const char* argument) {
     }
     return wrapped(arena.leaf(number));
 }
+
+namespace {
 
 py::object dot(const py::object& ws, const py::object& xs, const py::object& b) {
     const py::tuple weights(as_fast_sequence(ws.ptr(), "ws must be iterable"));

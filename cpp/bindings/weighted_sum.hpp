@@ -72,6 +72,10 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
                                                 const py::object& bias);
 
 // microgradx.dot, microgradx.sum and microgradx.mean.
+// The object itself if it is a Value, a new Value if it is a number. Throws error_already_set, a
+// TypeError that names the argument.
+[[nodiscard]] py::object as_value_object(const py::object& object, const char* argument);
+
 void add_sums(py::module_& module);
 
 }  // namespace mgx

@@ -68,6 +68,14 @@ void Arena::release_map(std::uint32_t number) noexcept {
     }
 }
 
+FusedParts Arena::fused_parts(LiveNode dot) noexcept {
+    const Application& parts = application(*dot.node);
+    const AffineMap& map = maps_[parts.map];
+    const std::size_t row = row_of(*dot.node);
+    return {std::span(map.nodes).subspan(row * map.terms(), map.terms()), parts.inputs,
+            map.nodes[map.bias_of(row)], map.activations[row], map.scale};
+}
+
 void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs,
                          std::vector<LiveNode>& results) {
     const std::uint32_t number = applications_.take();

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/node.hpp"
@@ -53,6 +54,16 @@ struct Input {
     Scalar data;    // at the time of the forward pass
 
     [[nodiscard]] bool is_number() const noexcept { return live.node == nullptr; }
+};
+
+// What a Dot stands for: `activation(bias + weights[0]*inputs[0] + ...)`, or without weights
+// `bias + inputs[0] + ...`, which is multiplied by `scale` if the activation is Op::Mul.
+struct FusedParts {
+    std::span<const LiveNode> weights;
+    std::span<const Input> inputs;
+    LiveNode bias;
+    Op activation;
+    double scale;
 };
 
 // A map applied to inputs; its results are Dots. It holds one count of each input.

@@ -67,6 +67,19 @@ LiveNode Arena::custom(Scalar data, std::span<const NodeId> operands) {
     return result;
 }
 
+LiveNode Arena::differentiated(double data, std::span<const NodeId> operands,
+                               std::vector<double> derivatives) {
+    const LiveNode result = custom(Scalar::real(data), operands);
+    try {
+        derivatives_.emplace(result.id, std::move(derivatives));
+    } catch (...) {
+        release(result);
+        throw;
+    }
+    result.node->op = Op::Differentiated;
+    return result;
+}
+
 std::span<const NodeId> Arena::operands(NodeId id) {
     show_hidden_nodes(id);
     const Node& consumer = node(id);
@@ -74,6 +87,7 @@ std::span<const NodeId> Arena::operands(NodeId id) {
         case Op::Leaf:
             return {};
         case Op::Custom:
+        case Op::Differentiated:
             return custom_operands_.find(id)->second;
         case Op::PowConstant:
             return std::span(consumer.operands).first(1);
@@ -82,8 +96,8 @@ std::span<const NodeId> Arena::operands(NodeId id) {
     }
 }
 
-std::vector<NodeId> Arena::dependents(NodeId id) {
-    std::unordered_set<NodeId> known{id};
+std::vector<NodeId> Arena::dependents(std::span<const NodeId> sources) {
+    std::unordered_set<NodeId> known(sources.begin(), sources.end());
     std::vector<NodeId> found;
     const auto is_known = [&known](NodeId operand) { return known.contains(operand); };
     const auto look_at = [&](NodeId candidate) {
@@ -301,7 +315,7 @@ void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
 }
 
 void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept {
-    if (dead.node->op == Op::Custom) {
+    if (dead.node->op == Op::Custom || dead.node->op == Op::Differentiated) {
         const auto found = custom_operands_.find(dead.id);
         if (!dead.node->has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : found->second) {
@@ -309,6 +323,9 @@ void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept
             }
         }
         custom_operands_.erase(found);
+        if (dead.node->op == Op::Differentiated) {
+            derivatives_.erase(dead.id);
+        }
     } else if (dead.node->op == Op::PowConstant) {
         release_operand(live(dead.node->operands[1]), waiting);
     }
@@ -387,6 +404,20 @@ Page& Arena::open_page(PageKind kind) {
     return page;
 }
 
+std::uint64_t Arena::start_fresh_pages() {
+    // An empty page would not be looked at again once it is not the last.
+    for (PageList* list : {&log_, &open_leaf_pages_}) {
+        if (Page* last = list->last(); last != nullptr && last->vacant == Page::all_slots) {
+            list->remove(*last);
+            close_page(*last);
+        }
+    }
+    const std::uint64_t old = pages_opened_;
+    open_page(PageKind::Log);
+    open_page(PageKind::Leaves);
+    return old;
+}
+
 void Arena::close_page(Page& page) noexcept {
     const std::uint32_t number = page.number;
     if (free_pages_.size() < most_free_pages) {
@@ -428,6 +459,10 @@ ArenaCounters Arena::counters() const noexcept {
     for (const auto& [id, operands] : custom_operands_) {
         counters.bytes +=
             sizeof(std::pair<NodeId, std::vector<NodeId>>) + operands.capacity() * sizeof(NodeId);
+    }
+    for (const auto& [id, derivatives] : derivatives_) {
+        counters.bytes += sizeof(std::pair<NodeId, std::vector<double>>) +
+                          derivatives.capacity() * sizeof(double);
     }
     for (const AffineMap& map : maps_.objects()) {
         counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(LiveNode) +

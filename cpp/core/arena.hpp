@@ -73,6 +73,14 @@ public:
     // A node whose user defines what it is: any number of operands, without repetitions.
     [[nodiscard]] LiveNode custom(Scalar data, std::span<const NodeId> operands);
 
+    // A node whose derivatives by its operands were computed together with it.
+    [[nodiscard]] LiveNode differentiated(double data, std::span<const NodeId> operands,
+                                          std::vector<double> derivatives);
+    // The derivatives of such a node by its operands.
+    [[nodiscard]] std::span<const double> derivatives(NodeId id) const noexcept {
+        return derivatives_.find(id)->second;
+    }
+
     // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and
     // given up by its maker with release_map. The weights are floats. If the map is watched, all
     // are leaves without callbacks, and is_current() tells whether it is still what a new one made
@@ -105,6 +113,8 @@ public:
             }
         }
     }
+    // What a Dot stands for.
+    [[nodiscard]] FusedParts fused_parts(LiveNode dot) noexcept;
     // Make the nodes that a Dot hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
         if (node(id).op == Op::Dot) {
@@ -119,9 +129,9 @@ public:
     // The operands as micrograd would show them. Nodes that were hidden until now come to be.
     [[nodiscard]] std::span<const NodeId> operands(NodeId id);
 
-    // All living nodes that were computed from the node, in topological order. Nodes that were
+    // All living nodes that were computed from any of these, in topological order. Nodes that were
     // hidden between them come to be.
-    [[nodiscard]] std::vector<NodeId> dependents(NodeId id);
+    [[nodiscard]] std::vector<NodeId> dependents(std::span<const NodeId> sources);
 
     // What `_op` shows: that of the operation, or of the last of those that are fused here.
     [[nodiscard]] std::string_view label(NodeId id) noexcept;
@@ -144,6 +154,10 @@ public:
             drop_wrappers();
         }
     }
+
+    // From now on new nodes are not put beside old ones: the position that all pages of old nodes
+    // have at most and all pages of new ones exceed. New leaves may still replace old ones.
+    [[nodiscard]] std::uint64_t start_fresh_pages();
 
     // Wrappers. A node has one at most, which owns one count of the node.
     void set_host(WrapperHost& host) noexcept { host_ = &host; }
@@ -269,6 +283,7 @@ private:
     PageList open_leaf_pages_;                 // leaf pages with a vacant slot
 
     std::unordered_map<NodeId, std::vector<NodeId>> custom_operands_;
+    std::unordered_map<NodeId, std::vector<double>> derivatives_;
     std::unordered_map<NodeId, PageList> annexes_;
     Slab<AffineMap> maps_;
     Slab<Application> applications_;

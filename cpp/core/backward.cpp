@@ -91,10 +91,22 @@ MGX_ALWAYS_INLINE void propagate(const Node& node, Scalar grad, Reach reach, Pas
         }
         case Op::Leaf:
         case Op::Custom:
+        case Op::Differentiated:
         case Op::Dot:
             break;
         default:
             MGX_UNREACHABLE();  // so that the jump needs no bounds check
+    }
+}
+
+// The step of a node whose derivatives are known, with `reach` as above.
+template <typename Reach>
+void propagate_known(Arena& arena, NodeId id, Reach reach) {
+    const Scalar grad = arena.node(id).grad();
+    const auto operands = arena.operands(id);
+    const auto derivatives = arena.derivatives(id);
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+        pass_to(reach(operands[i]), Scalar::real(derivatives[i]), grad);
     }
 }
 
@@ -232,10 +244,11 @@ private:
             }
             arena_.show_hidden_nodes(id);
         }
-        if (!node.has(Flags::HasCallback)) {
-            propagate(
-                node, node.grad(), [this](NodeId operand) -> Node& { return mark(operand); },
-                pass_to);
+        const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
+        if (!node.has(Flags::HasCallback) && node.op == Op::Differentiated) {
+            propagate_known(arena_, id, reach);
+        } else if (!node.has(Flags::HasCallback)) {
+            propagate(node, node.grad(), reach, pass_to);
         }
         if (node.has(Flags::HasCallback) || node.op == Op::Custom) {
             for (const NodeId operand : arena_.operands(id)) {
@@ -507,9 +520,12 @@ void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 void backward_step(Arena& arena, NodeId id) {
     arena.show_hidden_nodes(id);
     const Node& node = arena.node(id);
-    propagate(
-        node, node.grad(), [&arena](NodeId operand) -> Node& { return arena.node(operand); },
-        pass_to);
+    const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
+    if (node.op == Op::Differentiated) {
+        propagate_known(arena, id, reach);
+    } else {
+        propagate(node, node.grad(), reach, pass_to);
+    }
 }
 
 }  // namespace mgx

@@ -22,4 +22,9 @@ class Overflow : public std::overflow_error {
     using std::overflow_error::overflow_error;
 };
 
+// An index that chooses no entry of a table (IndexError).
+class BadIndex : public std::out_of_range {
+    using std::out_of_range::out_of_range;
+};
+
 }  // namespace mgx

@@ -10,6 +10,16 @@
 
 namespace mgx {
 
+// By which ops.def calls them.
+using std::cos;
+using std::exp;
+using std::fabs;
+using std::isinf;
+using std::log;
+using std::sin;
+using std::sqrt;
+using std::tanh;
+
 // 1 / (1 + exp(-x)), written so that exp is only taken of numbers that are not positive.
 [[nodiscard]] inline double logistic(double x) noexcept {
     const double decay = std::exp(-std::fabs(x));

@@ -29,6 +29,8 @@ std::string_view label(Op op) noexcept {
         case Op::Custom:
         case Op::Dot:
             return "";
+        case Op::Differentiated:
+            return "compiled";
         case Op::PowConstant:
             return "**";
 #define MGX_UNARY(Name, method, label, ...) \

@@ -2,6 +2,7 @@
 
 // The kinds of node, and what is known of each: the table of ops.def as C++ types.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -9,16 +10,25 @@
 namespace mgx {
 
 enum class Op : std::uint8_t {
-    Custom,       // a node whose operands and derivative its user defines
-    Dot,          // a weighted sum, fused into one node; see fusion.cpp
-    Leaf,         // a number, with no operands
-    PowConstant,  // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
+    Custom,          // a node whose operands and derivative its user defines
+    Differentiated,  // a result whose derivatives were computed together with it
+    Dot,             // a weighted sum, fused into one node; see fusion.cpp
+    Leaf,            // a number, with no operands
+    PowConstant,     // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
 #define MGX_UNARY(Name, ...) Name,
 #define MGX_BINARY(Name, ...) Name,
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
 };
+
+inline constexpr std::size_t op_count = 5
+#define MGX_UNARY(...) +1
+#define MGX_BINARY(...) +1
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+    ;
 
 // Whether the operands are not in the node itself but elsewhere.
 [[nodiscard]] constexpr bool has_operands_elsewhere(Op op) noexcept { return op <= Op::Dot; }

@@ -50,4 +50,26 @@ struct Scalar {
 // d(x ** y)/dy = x ** y * log(x); 0 at x = 0, where it is the limit from above; NaN for x < 0.
 [[nodiscard]] Scalar pow_derivative_by_exponent(Scalar x, Scalar y);
 
+// Comparisons, in the form in which ops.def needs them. NaN is greater than nothing, but both the
+// larger and the smaller of itself and any other number.
+[[nodiscard]] inline Scalar larger(Scalar x, Scalar y) noexcept {
+    return x.value > y.value || std::isnan(x.value) ? x : y;
+}
+[[nodiscard]] inline Scalar smaller(Scalar x, Scalar y) noexcept {
+    return x.value < y.value || std::isnan(x.value) ? x : y;
+}
+[[nodiscard]] inline Scalar share_of_larger(Scalar x, Scalar y) noexcept {
+    return Scalar::real(x.value > y.value ? 1.0 : (x.value == y.value ? 0.5 : 0.0));
+}
+[[nodiscard]] inline Scalar is_greater(Scalar x, Scalar y) noexcept {
+    return Scalar::integer(x.value > y.value ? 1.0 : 0.0);
+}
+[[nodiscard]] inline bool is_true(Scalar x) noexcept { return x.value != 0.0; }
+[[nodiscard]] inline Scalar kept_if(bool condition, Scalar x) noexcept {
+    return condition ? x : Scalar::real(-0.0);
+}
+[[nodiscard]] inline Scalar one_if(bool condition) noexcept {
+    return Scalar::integer(condition ? 1.0 : 0.0);
+}
+
 }  // namespace mgx

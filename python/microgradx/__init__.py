@@ -1,16 +1,38 @@
 """Scalar automatic differentiation: micrograd's API and graph on a C++ arena.
 
 The engine is :class:`microgradx.engine.Value`; the neural networks built on it are in
-:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.optim`.
+:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.optim`. :func:`compile` records functions of Values and replays
+them over whole data sets.
 """
 
 from microgradx import engine, nn, optim
-from microgradx._core import __version__, assign, build_info, data, dot, grads, mean, values
+from microgradx._core import (
+    TraceError,
+    __version__,
+    assign,
+    build_info,
+    data,
+    dot,
+    get_num_threads,
+    grads,
+    greater,
+    less,
+    maximum,
+    mean,
+    minimum,
+    set_num_threads,
+    values,
+    where,
+)
 from microgradx._core import sum as sum  # not in __all__, as a star import would hide Python's
 from microgradx.compat import install_as_micrograd
+from microgradx.compiler import CompiledFunction, take
+from microgradx.compiler import compile as compile  # not in __all__, as Python has one, too
 from microgradx.engine import Value
 
 __all__ = [
+    "CompiledFunction",
+    "TraceError",
     "Value",
     "__version__",
     "assign",
@@ -18,10 +40,18 @@ __all__ = [
     "data",
     "dot",
     "engine",
+    "get_num_threads",
     "grads",
+    "greater",
     "install_as_micrograd",
+    "less",
+    "maximum",
     "mean",
+    "minimum",
     "nn",
     "optim",
+    "set_num_threads",
+    "take",
     "values",
+    "where",
 ]

@@ -1,0 +1,95 @@
+// The binary operations of ops.def that are functions, not operators, and what is made of them.
+//
+// where(condition, x, y) is a sum: of x where the condition holds, and of y where it does not. What is
+// not chosen counts as -0.0, which changes no sum, and gets no gradient.
+
+#include "bindings/choices.hpp"
+
+#include "bindings/value_object.hpp"
+#include "bindings/weighted_sum.hpp"
+#include "core/reference.hpp"
+
+namespace mgx {
+
+namespace {
+
+py::object operand(const py::object& object, const char* argument) {
+    const py::object value = as_value_object(object, argument);
+    if (!has_node(as_value(value.ptr()))) {
+        throw py::error_already_set();
+    }
+    return value;
+}
+
+[[nodiscard]] LiveNode node_of(const py::object& value) noexcept {
+    return live_node(as_value(value.ptr()));
+}
+
+[[nodiscard]] py::object result(LiveNode owned, bool watched) {
+    return checked(watched ? wrap_watched(owned) : wrap(owned));
+}
+
+template <Op op>
+py::object apply(const py::object& x, const py::object& y) {
+    const py::object left = operand(x, "x");
+    const py::object right = operand(y, "y");
+    const bool watched = is_watched(*node_of(left).node) || is_watched(*node_of(right).node);
+    return result(arena.binary<op>(node_of(left), node_of(right)), watched);
+}
+
+py::object where(const py::object& condition, const py::object& x, const py::object& y) {
+    if (!is_value(condition.ptr())) {
+        const int is_true = PyObject_IsTrue(condition.ptr());
+        if (is_true < 0) {
+            throw py::error_already_set();
+        }
+        return is_true != 0 ? operand(x, "x") : operand(y, "y");
+    }
+    const py::object choice = operand(condition, "condition");
+    const py::object left = operand(x, "x");
+    const py::object right = operand(y, "y");
+    const Reference kept(arena, arena.binary<Op::If>(node_of(choice), node_of(left)));
+    const Reference other(arena, arena.binary<Op::Else>(node_of(choice), node_of(right)));
+    const bool watched = is_watched(*node_of(choice).node) || is_watched(*node_of(left).node) ||
+                         is_watched(*node_of(right).node);
+    return result(arena.binary<Op::Add>(kept.get(), other.get()), watched);
+}
+
+template <Op op>
+void add(py::module_& module, const char* name, const char* doc) {
+    using namespace py::literals;
+    const std::string text = std::string(doc) +
+                             "\n\n"
+                             "Parameters\n----------\n"
+                             "x, y : Value or number\n\n"
+                             "Returns\n-------\nValue\n\n"
+                             "Raises\n------\n"
+                             "TypeError\n    If one is neither a Value nor a real number.";
+    module.def(name, &apply<op>, "x"_a, "y"_a, py::pos_only(), text.c_str());
+}
+
+}  // namespace
+
+void add_choices(py::module_& module) {
+    using namespace py::literals;
+#define MGX_UNARY(...)
+#define MGX_BINARY(Name, method, label, value, left, right, low, high, doc)            \
+    if constexpr (Op::Name != Op::Add && Op::Name != Op::Mul && Op::Name != Op::Pow) { \
+        add<Op::Name>(module, #method, doc);                                           \
+    }
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+    module.def("where", &where, "condition"_a, "x"_a, "y"_a, py::pos_only(),
+               "Choose `x` where the condition is not 0, else `y`.\n\n"
+               "Both are computed in any case. Only the chosen one gets a gradient.\n\n"
+               "Parameters\n----------\n"
+               "condition : Value or bool\n"
+               "    Such as ``microgradx.greater(a, b)``.\n"
+               "x, y : Value or number\n\n"
+               "Returns\n-------\nValue\n\n"
+               "Raises\n------\n"
+               "TypeError\n    If `x` or `y` is neither a Value nor a real number.");
+}
+
+}  // namespace mgx

@@ -1,0 +1,471 @@
+// Calling recorded programs.
+//
+// Each call reads the numbers of the captured nodes as they are now. A result is a node of the arena
+// that knows its derivatives by the captured nodes: they are computed together with it, as a backward
+// pass nearly always follows, and while the numbers are in the cache it costs least.
+//
+// Plans, made for what is wanted when it is first wanted, are kept. The interpreter lock guards all
+// that belongs to the object; it is given up while a long batch runs, which touches nothing of it.
+
+#include "bindings/compiled.hpp"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "bindings/value_object.hpp"
+#include "program/evaluate.hpp"
+#include "program/thread_pool.hpp"
+
+namespace mgx {
+
+namespace {
+
+// From so many operations on, other Python threads may run meanwhile.
+constexpr std::size_t long_run = 100'000;
+
+[[nodiscard]] std::size_t work_of(const Program& program, std::size_t samples) noexcept {
+    return samples * (program.operands.size() + 1);
+}
+
+// Give way to other threads and to signals such as Ctrl-C.
+void check_signals() {
+    const py::gil_scoped_acquire lock;
+    if (PyErr_CheckSignals() != 0) {
+        throw py::error_already_set();
+    }
+}
+
+py::array_t<double> array_like(const Leaf& leaf, std::optional<std::size_t> leading) {
+    std::vector<py::ssize_t> shape;
+    if (leading.has_value()) {
+        shape.push_back(static_cast<py::ssize_t>(*leading));
+    }
+    if (leaf.kind == Leaf::Kind::Numbers || leaf.kind == Leaf::Kind::Samples) {
+        const py::ssize_t first = leaf.kind == Leaf::Kind::Samples ? 1 : 0;
+        shape.insert(shape.end(), leaf.array.shape() + first,
+                     leaf.array.shape() + leaf.array.ndim());
+    }
+    return py::array_t<double>(shape);
+}
+
+}  // namespace
+
+Compiled::Compiled(Program program, std::vector<PassStatistics> statistics,
+                   std::vector<LiveNode> captured)
+    : program_(std::move(program)),
+      statistics_(std::move(statistics)),
+      tables_(program_),
+      captured_(std::move(captured)) {
+    for (const LiveNode node : captured_) {
+        arena.retain(node);
+    }
+}
+
+Compiled::~Compiled() {
+    for (const LiveNode node : captured_) {
+        arena.release(node);
+    }
+}
+
+const ScalarPlan& Compiled::scalar_plan(bool by_inputs, bool by_captured) {
+    std::unique_ptr<ScalarPlan>& plan =
+        scalar_plans_[{by_inputs ? 'i' : '-', by_captured ? 'c' : '-'}];
+    if (plan == nullptr) {
+        std::vector<char> wanted(program_.values);
+        std::fill_n(wanted.begin(), program_.inputs, by_inputs ? 1 : 0);
+        std::fill_n(wanted.begin() + program_.inputs, program_.captured, by_captured ? 1 : 0);
+        plan = std::make_unique<ScalarPlan>(program_, tables_,
+                                            Selection::all(program_, std::move(wanted)));
+    }
+    return *plan;
+}
+
+const LanePlan& Compiled::lane_plan(const LanePlan::Wish& wish) {
+    std::string key(wish.varying.begin(), wish.varying.end());
+    key += {wish.shared_gradients ? 's' : '-', wish.varying_gradients ? 'v' : '-'};
+    std::unique_ptr<LanePlan>& plan = lane_plans_[key];
+    if (plan == nullptr) {
+        plan = std::make_unique<LanePlan>(program_, tables_, wish);
+    }
+    return *plan;
+}
+
+std::vector<double> Compiled::initial_values(const Arguments& arguments) const {
+    std::vector<double> values(program_.values);
+    for (const Leaf& leaf : arguments.leaves()) {
+        switch (leaf.kind) {
+            case Leaf::Kind::Number:
+                values[leaf.first_input] = leaf.number;
+                break;
+            case Leaf::Kind::Value:
+                values[leaf.first_input] = leaf.node.node->data_value;
+                break;
+            case Leaf::Kind::Numbers:
+                std::copy_n(leaf.array.data(), leaf.inputs, values.begin() +
+                            static_cast<std::ptrdiff_t>(leaf.first_input));
+                break;
+            case Leaf::Kind::Samples:
+                break;
+        }
+    }
+    double* value = values.data() + program_.inputs;
+    for (const LiveNode node : captured_) {
+        *value++ = node.node->data_value;
+    }
+    return values;
+}
+
+bool Compiled::has_gradient(const Arguments& arguments) const noexcept {
+    return !captured_.empty() || std::ranges::any_of(arguments.leaves(), [](const Leaf& leaf) {
+        return leaf.kind == Leaf::Kind::Value;
+    });
+}
+
+py::object Compiled::differentiated(const Arguments& arguments, double data,
+                                    const std::vector<double>& adjoints) const {
+    if (adjoints.empty()) {
+        return wrapped(arena.leaf(Scalar::real(data)));
+    }
+    std::vector<NodeId> operands;
+    operands.reserve(captured_.size());
+    for (const LiveNode node : captured_) {
+        operands.push_back(node.id);
+    }
+    const double* const first = adjoints.data() + program_.inputs;
+    std::vector<double> derivatives(first, first + program_.captured);
+    std::map<NodeId, std::size_t> places;
+    for (const Leaf& leaf : arguments.leaves()) {
+        if (leaf.kind != Leaf::Kind::Value) {
+            continue;
+        }
+        if (places.empty()) {
+            for (std::size_t i = 0; i < operands.size(); ++i) {
+                places.emplace(operands[i], i);
+            }
+        }
+        const auto [place, is_new] = places.try_emplace(leaf.node.id, operands.size());
+        if (is_new) {
+            operands.push_back(leaf.node.id);
+            derivatives.push_back(0.0);
+        }
+        derivatives[place->second] += adjoints[leaf.first_input];
+    }
+    bool watched = false;
+    for (const NodeId operand : operands) {
+        watched |= is_watched(arena.node(operand));
+    }
+    const LiveNode result = arena.differentiated(data, operands, std::move(derivatives));
+    return checked(watched ? wrap_watched(result) : wrap(result));
+}
+
+py::list Compiled::call(const Arguments& arguments) {
+    const bool by_captured = !captured_.empty();
+    const bool by_inputs = std::ranges::any_of(
+        arguments.leaves(), [](const Leaf& leaf) { return leaf.kind == Leaf::Kind::Value; });
+    const ScalarPlan& plan = scalar_plan(by_inputs, by_captured);
+    std::vector<double> values = initial_values(arguments);
+    ScalarPlan::Workspace workspace;
+    plan.forward(values.data(), workspace);
+    py::list results;
+    std::vector<double> adjoints;
+    for (const ValueId output : program_.outputs) {
+        if (by_captured || by_inputs) {
+            adjoints.assign(program_.values, 0.0);
+            adjoints[index_of(output)] = 1.0;
+            plan.backward(values.data(), adjoints.data(), workspace);
+        }
+        results.append(differentiated(arguments, values[index_of(output)], adjoints));
+    }
+    return results;
+}
+
+void Compiled::run(const LanePlan& plan, Batch& batch) const {
+    if (work_of(program_, batch.samples) < long_run) {
+        plan.run(batch);
+        return;
+    }
+    batch.check = check_signals;
+    const py::gil_scoped_release others_may_run;
+    plan.run(batch);
+}
+
+namespace {
+
+struct Matrices {
+    std::vector<SampleMatrix> matrices;
+    std::vector<char> varying;
+};
+
+// The batches among the arguments; with `all`, the other numbers, too, as rows for all samples.
+Matrices matrices_of(const Arguments& arguments, const Program& program,
+                     const std::vector<double>& values, bool all) {
+    Matrices made;
+    made.varying.assign(program.inputs, 0);
+    for (const Leaf& leaf : arguments.leaves()) {
+        const bool is_batch = leaf.kind == Leaf::Kind::Samples;
+        if ((!is_batch && !all) || leaf.inputs == 0) {
+            continue;
+        }
+        std::fill_n(made.varying.begin() + static_cast<std::ptrdiff_t>(leaf.first_input),
+                    leaf.inputs, 1);
+        made.matrices.push_back({is_batch ? leaf.array.data() : values.data() + leaf.first_input,
+                                 leaf.inputs, leaf.first_input, !is_batch, nullptr});
+    }
+    return made;
+}
+
+}  // namespace
+
+py::object Compiled::reduce(const Arguments& arguments, bool is_mean) {
+    const bool has_gradients = has_gradient(arguments);
+    std::vector<double> values = initial_values(arguments);
+    Matrices made = matrices_of(arguments, program_, values, false);
+    const LanePlan& plan = lane_plan({std::move(made.varying), has_gradients, false});
+    std::vector<double> adjoints(has_gradients ? program_.values : 0);
+    double sum = 0.0;
+    const double scale = is_mean ? 1.0 / static_cast<double>(arguments.samples()) : 1.0;
+    Batch batch;
+    batch.samples = arguments.samples();
+    batch.matrices = made.matrices;
+    batch.values = values.data();
+    batch.adjoints = has_gradients ? adjoints.data() : nullptr;
+    batch.seed = scale;
+    batch.sums = &sum;
+    run(plan, batch);
+    return differentiated(arguments, sum * scale, adjoints);
+}
+
+py::object Compiled::map(const Arguments& arguments) {
+    std::vector<double> values = initial_values(arguments);
+    Matrices made = matrices_of(arguments, program_, values, false);
+    const LanePlan& plan = lane_plan({std::move(made.varying), false, false});
+    py::array_t<double> outputs({program_.outputs.size(), arguments.samples()});
+    Batch batch;
+    batch.samples = arguments.samples();
+    batch.matrices = made.matrices;
+    batch.values = values.data();
+    batch.outputs = outputs.mutable_data();
+    run(plan, batch);
+    return outputs;
+}
+
+py::tuple Compiled::value_and_grad(const Arguments& arguments) {
+    const ScalarPlan& plan = scalar_plan(true, false);
+    std::vector<double> values = initial_values(arguments);
+    ScalarPlan::Workspace workspace;
+    plan.forward(values.data(), workspace);
+    const std::size_t rows = program_.outputs.size();
+    py::array_t<double> outputs(static_cast<py::ssize_t>(rows));
+    std::vector<double> jacobian(rows * program_.inputs);
+    std::vector<double> adjoints;
+    for (std::size_t row = 0; row < rows; ++row) {
+        const std::size_t output = index_of(program_.outputs[row]);
+        outputs.mutable_data()[row] = values[output];
+        adjoints.assign(program_.values, 0.0);
+        adjoints[output] = 1.0;
+        plan.backward(values.data(), adjoints.data(), workspace);
+        std::copy_n(adjoints.begin(), program_.inputs,
+                    jacobian.begin() + static_cast<std::ptrdiff_t>(row * program_.inputs));
+    }
+    const py::object grads = arguments.map([&](const Leaf& leaf) -> py::object {
+        py::array_t<double> grad = array_like(leaf, rows);
+        for (std::size_t row = 0; row < rows; ++row) {
+            std::copy_n(jacobian.data() + row * program_.inputs + leaf.first_input, leaf.inputs,
+                        grad.mutable_data() + row * leaf.inputs);
+        }
+        return grad;
+    });
+    return py::make_tuple(outputs, grads);
+}
+
+py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
+    std::vector<double> values = initial_values(arguments);
+    Matrices made = matrices_of(arguments, program_, values, true);
+    const LanePlan& plan = lane_plan({std::move(made.varying), false, true});
+    py::array_t<double> outputs(static_cast<py::ssize_t>(arguments.samples()));
+    std::size_t matrix = 0;
+    const py::object grads = arguments.map([&](const Leaf& leaf) -> py::object {
+        py::array_t<double> grad = array_like(leaf, arguments.samples());
+        if (leaf.inputs > 0) {
+            made.matrices[matrix++].grads = grad.mutable_data();
+        }
+        return grad;
+    });
+    Batch batch;
+    batch.samples = arguments.samples();
+    batch.matrices = made.matrices;
+    batch.values = values.data();
+    batch.outputs = outputs.mutable_data();
+    run(plan, batch);
+    return py::make_tuple(outputs, grads);
+}
+
+py::list Compiled::stats() const {
+    using namespace py::literals;
+    py::list rows;
+    for (const PassStatistics& row : statistics_) {
+        rows.append(py::dict("pass"_a = row.pass, "instructions"_a = row.instructions,
+                             "nodes"_a = row.nodes));
+    }
+    return rows;
+}
+
+py::list Compiled::captured() const {
+    py::list values;
+    for (const LiveNode node : captured_) {
+        values.append(checked(wrapper_of(node)));
+    }
+    return values;
+}
+
+namespace {
+
+// What the numbers of operations in a pickle mean.
+py::tuple operation_names() {
+    py::list names;
+    for (const OpInfo& row : operations()) {
+        names.append(row.name);
+    }
+    return py::tuple(names);
+}
+
+template <typename Number>
+using Column = py::array_t<Number, py::array::c_style | py::array::forcecast>;
+
+template <typename Number, typename Get>
+Column<Number> column(std::size_t rows, Get get) {
+    Column<Number> made(static_cast<py::ssize_t>(rows));
+    for (std::size_t i = 0; i < rows; ++i) {
+        made.mutable_data()[i] = static_cast<Number>(get(i));
+    }
+    return made;
+}
+
+}  // namespace
+
+py::tuple Compiled::state() const {
+    const auto& instructions = program_.instructions;
+    const std::size_t rows = instructions.size();
+    py::list values;
+    for (const LiveNode node : captured_) {
+        values.append(node.node->op == Op::Leaf ? checked(wrapper_of(node))
+                                                : wrapped(arena.leaf(node.node->data())));
+    }
+    return py::make_tuple(
+        operation_names(), program_.inputs, values,
+        column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].kind; }),
+        column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].op; }),
+        column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].operand_count; }),
+        column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].results; }),
+        column<double>(rows, [&](std::size_t i) { return instructions[i].number; }),
+        column<std::uint32_t>(program_.operands.size(),
+                              [&](std::size_t i) { return program_.operands[i]; }),
+        column<std::uint32_t>(program_.outputs.size(),
+                              [&](std::size_t i) { return program_.outputs[i]; }));
+}
+
+std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
+    if (state.size() != 10 || !py::object(state[0]).equal(operation_names())) {
+        throw py::value_error("the program was pickled by another version of microgradx");
+    }
+    const auto values = state[2].cast<py::list>();
+    const auto kinds = state[3].cast<Column<std::uint8_t>>();
+    const auto ops = state[4].cast<Column<std::uint8_t>>();
+    const auto counts = state[5].cast<Column<std::uint32_t>>();
+    const auto results = state[6].cast<Column<std::uint32_t>>();
+    const auto numbers = state[7].cast<Column<double>>();
+    const auto operands = state[8].cast<Column<std::uint32_t>>();
+    const auto outputs = state[9].cast<Column<std::uint32_t>>();
+    const auto check = [](bool is_valid) {
+        if (!is_valid) {
+            throw py::value_error("the pickled program is damaged");
+        }
+    };
+    Program program;
+    program.inputs = state[1].cast<std::uint32_t>();
+    program.captured = static_cast<std::uint32_t>(values.size());
+    program.values = program.inputs + program.captured;
+    const auto list = [&](std::span<const std::uint32_t> ids) {
+        std::vector<ValueId> made;
+        for (const std::uint32_t id : ids) {
+            check(id < program.values);
+            made.push_back(ValueId{id});
+        }
+        return made;
+    };
+    const py::ssize_t rows = kinds.size();
+    check(ops.size() == rows && counts.size() == rows && results.size() == rows &&
+          numbers.size() == rows);
+    std::span<const std::uint32_t> rest(operands.data(), static_cast<std::size_t>(operands.size()));
+    for (py::ssize_t i = 0; i < rows; ++i) {
+        const std::uint32_t count = counts.data()[i];
+        check(kinds.data()[i] <= static_cast<int>(Instruction::Kind::Take) &&
+              ops.data()[i] < op_count && count <= rest.size());
+        Instruction instruction;
+        instruction.kind = Instruction::Kind{kinds.data()[i]};
+        instruction.op = Op{ops.data()[i]};
+        instruction.results = results.data()[i];
+        instruction.number = numbers.data()[i];
+        program.append(instruction, list(rest.first(count)));
+        check(is_well_formed(program.instructions.back()));
+        rest = rest.subspan(count);
+    }
+    program.outputs = list({outputs.data(), static_cast<std::size_t>(outputs.size())});
+    std::vector<LiveNode> captured;
+    for (const py::handle value : values) {
+        if (!is_value(value.ptr()) || !has_node(as_value(value.ptr()))) {
+            throw py::value_error("the pickled program is damaged");
+        }
+        captured.push_back(live_node(as_value(value.ptr())));
+    }
+    return std::make_shared<Compiled>(std::move(program), std::vector<PassStatistics>{},
+                                      std::move(captured));
+}
+
+void add_compiled(py::module_& module) {
+    using namespace py::literals;
+    py::class_<Arguments>(module, "Arguments", "The arguments of a compiled function, taken apart.")
+        .def(py::init<const py::tuple&, bool>(), "arguments"_a, "batched"_a, py::pos_only())
+        .def_property_readonly("structure", &Arguments::structure,
+                               "How they are nested, without their numbers.")
+        .def_property_readonly("inputs", &Arguments::inputs, "How many numbers a sample consists of.")
+        .def_property_readonly("samples", &Arguments::samples, "How many samples there are.")
+        .def("nest", &Arguments::nest, "values"_a, py::pos_only(),
+             "Put Values, one for each number of a sample, in place of the numbers.");
+    py::class_<Compiled, std::shared_ptr<Compiled>>(
+        module, "Program",
+        "What a compiled function computes, as instructions.\n\n"
+        "``str(program)`` lists them. ``%0, %1, ...`` are the numbers in the arguments, then the "
+        "Values that\nwere there before the function was traced, then the instructions' results.")
+        .def("__str__", &Compiled::listing)
+        .def_property_readonly("stats", &Compiled::stats,
+                               "What each pass has left: a list of dicts with the name of the "
+                               "``pass``, the number of\n``instructions`` and that of the scalar "
+                               "``nodes`` they stand for.")
+        .def_property_readonly("captured", &Compiled::captured,
+                               "The Values that were there before the function was traced.")
+        .def("call", &Compiled::call, "arguments"_a, py::pos_only())
+        .def("reduce", &Compiled::reduce, "arguments"_a, "is_mean"_a, py::pos_only())
+        .def("map", &Compiled::map, "arguments"_a, py::pos_only())
+        .def("value_and_grad", &Compiled::value_and_grad, "arguments"_a, py::pos_only())
+        .def("map_value_and_grad", &Compiled::map_value_and_grad, "arguments"_a, py::pos_only())
+        .def(py::pickle([](const Compiled& compiled) { return compiled.state(); },
+                        [](const py::tuple& state) { return Compiled::restored(state); }));
+    module.def(
+        "set_num_threads",
+        [](std::size_t count) {
+            if (count == 0) {
+                throw py::value_error("n must be at least 1");
+            }
+            set_thread_count(count);
+        },
+        "n"_a, py::pos_only(),
+        "Let calls of compiled functions with many samples use so many threads; 1 at first.\n\n"
+        "Results are the same for every number.");
+    module.def("get_num_threads", &thread_count, "How many threads a call may use.");
+}
+
+}  // namespace mgx

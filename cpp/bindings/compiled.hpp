@@ -1,0 +1,66 @@
+#pragma once
+
+// A recorded program, bound to the nodes that it captured. See compiled.cpp.
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "bindings/arguments.hpp"
+#include "program/lane_plan.hpp"
+#include "program/passes.hpp"
+#include "program/recorder.hpp"
+
+namespace mgx {
+
+class Compiled {
+public:
+    Compiled(Program program, std::vector<PassStatistics> statistics,
+             std::vector<LiveNode> captured);
+    Compiled(const Compiled&) = delete;
+    Compiled& operator=(const Compiled&) = delete;
+    ~Compiled();
+
+    // The outputs for one sample, Values that can be differentiated by the captured nodes and by the
+    // Values among the arguments.
+    [[nodiscard]] py::list call(const Arguments& arguments);
+    // The sum over all samples times `scale(samples)`, likewise.
+    [[nodiscard]] py::object reduce(const Arguments& arguments, bool is_mean);
+    // The outputs of all samples: an array with a row for each output.
+    [[nodiscard]] py::object map(const Arguments& arguments);
+    // The outputs and their gradients by the arguments, whose arrays have an axis for the outputs
+    // before their own.
+    [[nodiscard]] py::tuple value_and_grad(const Arguments& arguments);
+    // The only output of all samples, and its gradients by the arguments of each sample.
+    [[nodiscard]] py::tuple map_value_and_grad(const Arguments& arguments);
+
+    [[nodiscard]] std::string listing() const { return program_.listing(); }
+    [[nodiscard]] py::list stats() const;
+    [[nodiscard]] py::list captured() const;
+
+    // For pickling.
+    [[nodiscard]] py::tuple state() const;
+    [[nodiscard]] static std::shared_ptr<Compiled> restored(const py::tuple& state);
+
+private:
+    [[nodiscard]] const ScalarPlan& scalar_plan(bool by_inputs, bool by_captured);
+    [[nodiscard]] const LanePlan& lane_plan(const LanePlan::Wish& wish);
+    [[nodiscard]] std::vector<double> initial_values(const Arguments& arguments) const;
+    [[nodiscard]] bool has_gradient(const Arguments& arguments) const noexcept;
+    [[nodiscard]] py::object differentiated(const Arguments& arguments, double data,
+                                            const std::vector<double>& adjoints) const;
+    void run(const LanePlan& plan, Batch& batch) const;
+
+    Program program_;
+    std::vector<PassStatistics> statistics_;
+    WeightTables tables_;
+    std::vector<LiveNode> captured_;  // a count of each is held
+    std::map<std::string, std::unique_ptr<ScalarPlan>> scalar_plans_;
+    std::map<std::string, std::unique_ptr<LanePlan>> lane_plans_;
+};
+
+void add_compiled(py::module_& module);
+
+}  // namespace mgx

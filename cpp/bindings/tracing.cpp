@@ -1,0 +1,196 @@
+// Tracing a function: it is called with Values that stand for any number, and what it computes is
+// recorded (cpp/program/recorder.cpp).
+//
+// These Values hold NaN, which is in the domain of every operation, so nothing fails for want of a
+// number. But nobody may look: a number read from a Value, or a comparison, would decide once and
+// for all what the program does. While a thread is tracing, that is an error there, for all Values:
+// also the number of one that was there before would be frozen into the program.
+//
+// Values of a trace that somebody still holds when it is over have no meaning. Their type becomes one
+// whose operations raise.
+
+#include "bindings/tracing.hpp"
+
+#include <pythread.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "bindings/compiled.hpp"
+#include "bindings/scalar_conversion.hpp"
+#include "bindings/value_object.hpp"
+#include "program/recorder.hpp"
+
+namespace mgx {
+
+int traces_running = 0;
+PyObject* trace_error = nullptr;
+
+namespace {
+
+unsigned long tracing_thread = 0;
+PyObject* leaked_type = nullptr;
+
+class Trace {
+public:
+    explicit Trace(std::size_t inputs) : recorder_(arena) {
+        for (std::size_t i = 0; i < inputs; ++i) {
+            const Scalar unknown = Scalar::real(std::numeric_limits<double>::quiet_NaN());
+            inputs_.append(wrapped(arena.leaf(unknown)));
+        }
+        if (traces_running++ > 0) {
+            --traces_running;
+            throw std::logic_error("a trace is running already");
+        }
+        tracing_thread = PyThread_get_thread_ident();
+        current_ = this;
+    }
+    Trace(const Trace&) = delete;
+    Trace& operator=(const Trace&) = delete;
+    ~Trace() { stop(); }
+
+    [[nodiscard]] py::list inputs() const { return inputs_; }
+
+    [[nodiscard]] std::shared_ptr<Compiled> record(const py::list& outputs) {
+        std::vector<LiveNode> input_nodes;
+        std::vector<LiveNode> output_nodes;
+        for (const py::handle input : inputs_) {
+            input_nodes.push_back(live_node(as_value(input.ptr())));
+        }
+        for (const py::handle output : outputs) {
+            output_nodes.push_back(live_node(as_value(output.ptr())));
+        }
+        Recording recording = recorder_.record(input_nodes, output_nodes);
+        std::vector<PassStatistics> statistics;
+        Program program = optimise(std::move(recording.program), statistics);
+        return std::make_shared<Compiled>(std::move(program), std::move(statistics),
+                                          std::move(recording.captured));
+    }
+
+    // The trace is over: what is left of it is of no use. Gives up the inputs.
+    void close() {
+        stop();
+        std::vector<NodeId> left;
+        for (const py::handle input : inputs_) {
+            const LiveNode node = live_node(as_value(input.ptr()));
+            if (node.node->count > 1 || Py_REFCNT(input.ptr()) > 1) {
+                left.push_back(node.id);
+            }
+        }
+        if (!left.empty()) {
+            disable(left);
+            for (const NodeId dependent : arena.dependents(left)) {
+                disable(std::span(&dependent, 1));
+            }
+        }
+        inputs_ = py::list();
+    }
+
+    [[nodiscard]] static Trace& current() { return *current_; }
+    [[nodiscard]] Recorder& recorder() noexcept { return recorder_; }
+
+private:
+    void stop() noexcept {
+        if (current_ == this) {
+            current_ = nullptr;
+            --traces_running;
+        }
+    }
+
+    static void disable(std::span<const NodeId> nodes) noexcept {
+        auto* const type = reinterpret_cast<PyTypeObject*>(leaked_type);
+        for (const NodeId node : nodes) {
+            auto* const wrapper = static_cast<PyObject*>(Page::wrapper_of(arena.live(node)));
+            if (wrapper != nullptr && is_exact_value(wrapper)) {
+                Py_INCREF(type);
+                Py_SET_TYPE(wrapper, type);
+                Py_DECREF(value_type);
+            }
+        }
+    }
+
+    static inline Trace* current_ = nullptr;
+
+    Recorder recorder_;
+    py::list inputs_;
+};
+
+py::object take(const py::list& entries, const py::object& index) {
+    if (!is_tracing()) {
+        throw std::logic_error("take is recorded in traces only");
+    }
+    TakeOperands operands{as_value(index.ptr())->node, {}};
+    std::vector<NodeId> distinct{operands.index};
+    for (const py::handle entry : entries) {
+        const NodeId node = as_value(entry.ptr())->node;
+        operands.entries.push_back(node);
+        distinct.push_back(node);
+    }
+    std::ranges::sort(distinct);
+    distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
+    const Scalar unknown = Scalar::real(std::numeric_limits<double>::quiet_NaN());
+    const LiveNode node = arena.custom(unknown, distinct);
+    try {
+        Trace::current().recorder().add_take(node.id, std::move(operands));
+    } catch (...) {
+        arena.release(node);
+        throw;
+    }
+    return wrapped(node);
+}
+
+}  // namespace
+
+bool is_tracing() noexcept {
+    return traces_running > 0 && PyThread_get_thread_ident() == tracing_thread;
+}
+
+bool fail_if_tracing(const char* what) noexcept {
+    if (!is_tracing()) {
+        return true;
+    }
+    const char* const remedy =
+        "a function that is being compiled computes with numbers it does not know yet. Choose "
+        "between numbers with microgradx.where, maximum, minimum or take, compare them with "
+        "greater or less, and pass what must be known as one of static_argnames";
+    PyFrameObject* const frame = PyEval_GetFrame();
+    if (frame == nullptr) {
+        PyErr_Format(trace_error, "%s of a Value: %s", what, remedy);
+        return false;
+    }
+    const auto code = py::reinterpret_steal<py::object>(
+        reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
+    PyObject* const file = PyObject_GetAttrString(code.ptr(), "co_filename");
+    PyErr_Format(trace_error, "line %d of %S: %s of a Value is not possible here: %s",
+                 PyFrame_GetLineNumber(frame), file != nullptr ? file : Py_None, what, remedy);
+    Py_XDECREF(file);
+    return false;
+}
+
+void add_tracing(py::module_& module) {
+    using namespace py::literals;
+    trace_error = PyErr_NewExceptionWithDoc(
+        "microgradx.TraceError",
+        "A function that is being compiled does what a recorded program cannot.\n\n"
+        "See :func:`microgradx.compile`.",
+        PyExc_TypeError, nullptr);
+    module.attr("TraceError") = py::handle(trace_error);
+    py::class_<Trace>(module, "Trace", "The recording of a function of scalars.")
+        .def(py::init<std::size_t>(), "inputs"_a)
+        .def_property_readonly("inputs", &Trace::inputs, "Values that stand for any number.")
+        .def("record", &Trace::record, "outputs"_a, py::pos_only(),
+             "Make a program that computes these Values of the inputs.")
+        .def("close", &Trace::close,
+             "End the trace. Values of it that somebody still holds become useless.");
+    module.def("is_tracing", &is_tracing, "Tell whether this thread is tracing a function.");
+    module.def("take", &take, "entries"_a, "index"_a, py::pos_only(),
+               "Record the choice of one of the Values by a traced index.");
+    module.def(
+        "set_leaked_type",
+        [](const py::type& type) { leaked_type = py::object(type).release().ptr(); }, "type"_a,
+        py::pos_only(), "Tell the type of Values whose trace is over.");
+}
+
+}  // namespace mgx

@@ -1,0 +1,610 @@
+// The affine kernels of LaneKernels, and the transpositions between samples and lanes. Included by
+// the translation unit of each instruction set, inside of a namespace of its own, after <cstdint>,
+// <cstring>, <utility>, core/compiler.hpp and, where there is one, <immintrin.h>.
+//
+// All three products of matrices are made of tiles: a few rows times a few vectors of sums that stay
+// in registers while the terms pass by. Each sum sits in a lane of its own and takes its terms in
+// order, a product and a sum rounded apart, so the results are those of the plain loop.
+//
+// In the gradients of weights the terms are the samples, so the inputs are first transposed, a panel
+// of so few columns at a time that it stays in the first cache while all rows pass by. Half of the
+// adjoints behind a layer of rectifiers are zeros. These are left out where that cannot be seen:
+// adding a product of zero and a finite number changes no sum but -0.
+
+#if defined(__AVX512F__)
+static constexpr std::size_t vector_width = 8;
+static constexpr std::size_t tile_vectors = 4;
+static constexpr std::size_t tile_rows = 4;
+#elif defined(__AVX__)
+static constexpr std::size_t vector_width = 4;
+static constexpr std::size_t tile_vectors = 2;
+static constexpr std::size_t tile_rows = 4;
+#elif defined(__aarch64__)
+static constexpr std::size_t vector_width = 2;
+static constexpr std::size_t tile_vectors = 4;
+static constexpr std::size_t tile_rows = 4;
+#else
+static constexpr std::size_t vector_width = 2;
+static constexpr std::size_t tile_vectors = 4;
+static constexpr std::size_t tile_rows = 2;
+#endif
+
+#if defined(__GNUC__)
+using Vector = double __attribute__((vector_size(vector_width * sizeof(double))));
+
+using Integers = std::int64_t __attribute__((vector_size(vector_width * sizeof(double))));
+
+MGX_ALWAYS_INLINE static Vector broadcast(double number) { return number - Vector{}; }
+
+MGX_ALWAYS_INLINE static Integers lesser(Integers x, Integers y) { return x < y ? x : y; }
+#else
+struct Vector {
+    double lanes[vector_width];
+};
+
+struct Integers {
+    std::int64_t lanes[vector_width];
+};
+
+MGX_ALWAYS_INLINE static Vector broadcast(double number) {
+    Vector vector;
+    for (double& lane : vector.lanes) {
+        lane = number;
+    }
+    return vector;
+}
+
+MGX_ALWAYS_INLINE static Vector operator*(Vector x, const Vector& y) {
+    for (std::size_t lane = 0; lane < vector_width; ++lane) {
+        x.lanes[lane] *= y.lanes[lane];
+    }
+    return x;
+}
+
+MGX_ALWAYS_INLINE static Vector& operator+=(Vector& x, const Vector& y) {
+    for (std::size_t lane = 0; lane < vector_width; ++lane) {
+        x.lanes[lane] += y.lanes[lane];
+    }
+    return x;
+}
+
+MGX_ALWAYS_INLINE static Integers lesser(Integers x, const Integers& y) {
+    for (std::size_t lane = 0; lane < vector_width; ++lane) {
+        x.lanes[lane] = x.lanes[lane] < y.lanes[lane] ? x.lanes[lane] : y.lanes[lane];
+    }
+    return x;
+}
+#endif
+
+MGX_ALWAYS_INLINE static Vector load(const double* lanes) {
+    Vector vector;
+    std::memcpy(&vector, lanes, sizeof(vector));
+    return vector;
+}
+
+MGX_ALWAYS_INLINE static void store(const Vector& vector, double* lanes) {
+    std::memcpy(lanes, &vector, sizeof(vector));
+}
+
+// The bits of each lane.
+MGX_ALWAYS_INLINE static Integers integers(const Vector& vector) {
+    Integers bits;
+    std::memcpy(&bits, &vector, sizeof(bits));
+    return bits;
+}
+
+// Numbers that are `step` apart, with zeros behind them if they are less than a vector.
+MGX_ALWAYS_INLINE static Vector gather(const double* numbers, std::size_t step, std::size_t count) {
+    double lanes[vector_width] = {};
+    for (std::size_t i = 0; i < count; ++i) {
+        lanes[i] = numbers[i * step];
+    }
+    return load(lanes);
+}
+
+MGX_ALWAYS_INLINE static void scatter(const Vector& vector, double* numbers, std::size_t step,
+                                      std::size_t count) {
+    double lanes[vector_width];
+    store(vector, lanes);
+    for (std::size_t i = 0; i < count; ++i) {
+        numbers[i * step] = lanes[i];
+    }
+}
+
+// Whether the compiler can be told how to exchange lanes.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define MGX_SHUFFLES
+#endif
+#endif
+
+#ifdef MGX_SHUFFLES
+// Of x and y, seen as pairs of groups of `distance` lanes: the first groups of all pairs, or the
+// second ones, those of x and y in turn.
+template <std::size_t distance, std::size_t... lane>
+MGX_ALWAYS_INLINE static Vector first_groups(Vector x, Vector y, std::index_sequence<lane...>) {
+    return __builtin_shufflevector(
+        x, y, ((lane & distance) != 0 ? vector_width + lane - distance : lane)...);
+}
+
+template <std::size_t distance, std::size_t... lane>
+MGX_ALWAYS_INLINE static Vector second_groups(Vector x, Vector y, std::index_sequence<lane...>) {
+    return __builtin_shufflevector(
+        x, y, ((lane & distance) != 0 ? vector_width + lane : lane + distance)...);
+}
+
+template <std::size_t distance = vector_width / 2>
+MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
+    constexpr std::make_index_sequence<vector_width> all;
+    for (std::size_t i = 0; i < vector_width; ++i) {
+        if ((i & distance) == 0) {
+            const Vector x = square[i];
+            const Vector y = square[i + distance];
+            square[i] = first_groups<distance>(x, y, all);
+            square[i + distance] = second_groups<distance>(x, y, all);
+        }
+    }
+    if constexpr (distance > 1) {
+        transpose<distance / 2>(square);
+    }
+}
+#undef MGX_SHUFFLES
+#else
+MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
+    double numbers[vector_width][vector_width];
+    std::memcpy(numbers, square, sizeof(numbers));
+    for (std::size_t column = 0; column < vector_width; ++column) {
+        square[column] = gather(&numbers[0][column], vector_width, vector_width);
+    }
+}
+#endif
+
+// to[column * to_stride + row] = row_begin(row)[column]
+template <class RowBegin>
+MGX_ALWAYS_INLINE static void transpose(const RowBegin& row_begin, std::size_t rows,
+                                        std::size_t columns, double* to, std::size_t to_stride) {
+    std::size_t row = 0;
+    for (; row + vector_width <= rows; row += vector_width) {
+        const double* begins[vector_width];
+        for (std::size_t i = 0; i < vector_width; ++i) {
+            begins[i] = row_begin(row + i);
+        }
+        std::size_t column = 0;
+        for (; column + vector_width <= columns; column += vector_width) {
+            Vector square[vector_width];
+            for (std::size_t i = 0; i < vector_width; ++i) {
+                square[i] = load(begins[i] + column);
+            }
+            transpose(square);
+            for (std::size_t i = 0; i < vector_width; ++i) {
+                store(square[i], to + (column + i) * to_stride + row);
+            }
+        }
+        for (; column < columns; ++column) {
+            for (std::size_t i = 0; i < vector_width; ++i) {
+                to[column * to_stride + row + i] = begins[i][column];
+            }
+        }
+    }
+    for (; row < rows; ++row) {
+        const double* const begin = row_begin(row);
+        for (std::size_t column = 0; column < columns; ++column) {
+            to[column * to_stride + row] = begin[column];
+        }
+    }
+}
+
+// A number known to the compiler.
+template <std::size_t number>
+struct Constant {
+    static constexpr std::size_t value = number;
+};
+
+// Calls body(Constant<number>()), number <= largest.
+template <std::size_t largest, class Body>
+MGX_ALWAYS_INLINE static void with_constant(std::size_t number, const Body& body) {
+    if (number == largest) {
+        body(Constant<largest>());
+    } else if constexpr (largest > 0) {
+        with_constant<largest - 1>(number, body);
+    }
+}
+
+// Calls body(begin, Constant<count>()) for parts of about equal size, none larger than `largest`.
+template <std::size_t largest, class Body>
+MGX_ALWAYS_INLINE static void for_each_part(std::size_t count, const Body& body) {
+    for (std::size_t begin = 0; begin < count;) {
+        const std::size_t left = count - begin;
+        const std::size_t parts = (left + largest - 1) / largest;
+        const std::size_t part = (left + parts - 1) / parts;
+        with_constant<largest - 1>(part - 1, [&](auto predecessor) {
+            body(begin, Constant<predecessor.value + 1>());
+        });
+        begin += part;
+    }
+}
+
+MGX_ALWAYS_INLINE static std::uint64_t load_bits(const double* number) {
+    std::uint64_t bits;
+    std::memcpy(&bits, number, sizeof(bits));
+    return bits;
+}
+
+MGX_ALWAYS_INLINE static void store_bits(std::uint64_t bits, double* number) {
+    std::memcpy(number, &bits, sizeof(bits));
+}
+
+MGX_ALWAYS_INLINE static std::size_t lowest_bit(std::uint64_t bits) {
+#if defined(__GNUC__)
+    return static_cast<unsigned>(__builtin_ctzll(bits));
+#else
+    std::size_t index = 0;
+    for (; (bits & 1) == 0; bits >>= 1) {
+        ++index;
+    }
+    return index;
+#endif
+}
+
+MGX_ALWAYS_INLINE static std::size_t bit_count(std::uint64_t bits) {
+#if defined(__GNUC__)
+    return static_cast<unsigned>(__builtin_popcountll(bits));
+#else
+    std::size_t count = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        ++count;
+    }
+    return count;
+#endif
+}
+
+// Sums that stay in registers.
+template <std::size_t rows, std::size_t vectors>
+struct Tile {
+    Vector sums[rows][vectors];
+
+    MGX_ALWAYS_INLINE void load_row(std::size_t row, const double* lanes) {
+        for (std::size_t v = 0; v < vectors; ++v) {
+            sums[row][v] = load(lanes + v * vector_width);
+        }
+    }
+
+    MGX_ALWAYS_INLINE void store_row(std::size_t row, double* lanes) const {
+        for (std::size_t v = 0; v < vectors; ++v) {
+            store(sums[row][v], lanes + v * vector_width);
+        }
+    }
+
+    MGX_ALWAYS_INLINE bool has_negative_zero() const {
+        // Its bits are those of the least integer.
+        Integers least = {};
+        for (const auto& row : sums) {
+            for (const Vector& sum : row) {
+                least = lesser(least, integers(sum));
+            }
+        }
+        std::int64_t lanes[vector_width];
+        std::memcpy(lanes, &least, sizeof(lanes));
+        bool found = false;
+        for (const std::int64_t lane : lanes) {
+            found |= lane == INT64_MIN;
+        }
+        return found;
+    }
+
+    // sums[row] += factor(row, term) * lanes(term) for each term.
+    template <class Factor, class LanesOf>
+    MGX_ALWAYS_INLINE void add_products(std::size_t terms, const Factor& factor,
+                                        const LanesOf& lanes_of) {
+        for (std::size_t term = 0; term < terms; ++term) {
+            const double* const lanes = lanes_of(term);
+            Vector operand[vectors];
+            for (std::size_t v = 0; v < vectors; ++v) {
+                operand[v] = load(lanes + v * vector_width);
+            }
+            for (std::size_t row = 0; row < rows; ++row) {
+                const Vector multiplier = broadcast(factor(row, term));
+                for (std::size_t v = 0; v < vectors; ++v) {
+                    sums[row][v] += multiplier * operand[v];
+                }
+            }
+        }
+    }
+
+    // The same for the terms whose bits are set, equally many in each row.
+    template <class Factor, class LanesOf>
+    MGX_ALWAYS_INLINE void add_chosen_products(std::uint64_t (&chosen)[rows], const Factor& factor,
+                                               const LanesOf& lanes_of) {
+        while (chosen[0] != 0) {
+            for (std::size_t row = 0; row < rows; ++row) {
+                const std::size_t term = lowest_bit(chosen[row]);
+                chosen[row] &= chosen[row] - 1;
+                const double* const lanes = lanes_of(term);
+                const Vector multiplier = broadcast(factor(row, term));
+                for (std::size_t v = 0; v < vectors; ++v) {
+                    sums[row][v] += multiplier * load(lanes + v * vector_width);
+                }
+            }
+        }
+    }
+};
+
+static void affine(const AffineBlock& block, double* results, std::size_t lanes) noexcept {
+    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector, auto vectors) {
+        const std::size_t lane = first_vector * vector_width;
+        for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
+            Tile<count.value, vectors.value> tile;
+            for (std::size_t row = 0; row < count.value; ++row) {
+                for (std::size_t v = 0; v < vectors.value; ++v) {
+                    tile.sums[row][v] = broadcast(biases[first_row + row]);
+                }
+            }
+            tile.add_products(
+                terms,
+                [&, begin = weights + first_row * terms](std::size_t row, std::size_t term) {
+                    return begin[row * terms + term];
+                },
+                [&](std::size_t term) { return inputs[term] + lane; });
+            for (std::size_t row = 0; row < count.value; ++row) {
+                tile.store_row(row, results + (first_row + row) * stride + lane);
+            }
+        });
+    });
+}
+
+// The gradients of all biases, and of the weights if these are `terms` a row: few, so that lanes
+// rather are rows, whose adjoints are transposed.
+template <std::size_t terms>
+static void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints,
+                                   std::size_t samples, double* weight_grads, double* bias_grads) {
+    for (std::size_t first_row = 0; first_row < block.rows; first_row += vector_width) {
+        const std::size_t left = block.rows - first_row;
+        const std::size_t count = left < vector_width ? left : vector_width;
+        const double* row_adjoints[vector_width];
+        for (std::size_t row = 0; row < vector_width; ++row) {
+            row_adjoints[row] =
+                adjoints + (first_row + (row < count ? row : count - 1)) * block.stride;
+        }
+        Vector bias_sums = gather(bias_grads + first_row, 1, count);
+        Vector sums[terms + 1];
+        for (std::size_t term = 0; term < terms; ++term) {
+            sums[term] = gather(weight_grads + first_row * terms + term, terms, count);
+        }
+        const auto add = [&](const Vector& adjoint, std::size_t lane) {
+            bias_sums += adjoint;
+            for (std::size_t term = 0; term < terms; ++term) {
+                sums[term] += adjoint * broadcast(block.inputs[term][lane]);
+            }
+        };
+        std::size_t lane = 0;
+        for (; lane + vector_width <= samples; lane += vector_width) {
+            Vector square[vector_width];
+            for (std::size_t row = 0; row < vector_width; ++row) {
+                square[row] = load(row_adjoints[row] + lane);
+            }
+            transpose(square);
+            for (std::size_t i = 0; i < vector_width; ++i) {
+                add(square[i], lane + i);
+            }
+        }
+        for (; lane < samples; ++lane) {
+            double column[vector_width];
+            for (std::size_t row = 0; row < vector_width; ++row) {
+                column[row] = row_adjoints[row][lane];
+            }
+            add(load(column), lane);
+        }
+        scatter(bias_sums, bias_grads + first_row, 1, count);
+        for (std::size_t term = 0; term < terms; ++term) {
+            scatter(sums[term], weight_grads + first_row * terms + term, terms, count);
+        }
+    }
+}
+
+// So many lanes are chosen by the bits of a word.
+static constexpr std::size_t word_bits = 64;
+
+// A bit for each of up to `word_bits` numbers, set unless the number is zero.
+MGX_ALWAYS_INLINE static std::uint64_t nonzero_bits(const double* numbers, std::size_t count) {
+    std::uint64_t bits = 0;
+    std::size_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 8 <= count; i += 8) {
+        const std::uint64_t group = _mm512_cmp_pd_mask(_mm512_loadu_pd(numbers + i),
+                                                       _mm512_setzero_pd(), _CMP_NEQ_UQ);
+        bits |= group << i;
+    }
+#elif defined(__AVX__)
+    for (; i + 4 <= count; i += 4) {
+        const int group = _mm256_movemask_pd(
+            _mm256_cmp_pd(_mm256_loadu_pd(numbers + i), _mm256_setzero_pd(), _CMP_NEQ_UQ));
+        bits |= static_cast<std::uint64_t>(group) << i;
+    }
+#endif
+    for (; i < count; ++i) {
+        bits |= std::uint64_t{numbers[i] != 0} << i;
+    }
+    return bits;
+}
+
+// Chooses the lanes of the adjoints that are not zero: a word for each row of each `word_bits` lanes
+// of each tile. Some zeros are chosen too, so that the rows of a tile have equally many. False if
+// there are too few zeros for it to pay.
+static bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t rows,
+                         std::size_t samples, double* words) {
+    std::size_t chosen = 0;
+    for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
+        for (std::size_t lane = 0; lane < samples; lane += word_bits) {
+            const std::size_t lanes = samples - lane < word_bits ? samples - lane : word_bits;
+            std::uint64_t bits[count.value];
+            std::size_t most = 0;
+            for (std::size_t row = 0; row < count.value; ++row) {
+                bits[row] = nonzero_bits(adjoints + (first_row + row) * stride + lane, lanes);
+                const std::size_t nonzeros = bit_count(bits[row]);
+                most = nonzeros > most ? nonzeros : most;
+            }
+            for (std::size_t row = 0; row < count.value; ++row) {
+                for (std::size_t more = most - bit_count(bits[row]); more > 0; --more) {
+                    bits[row] |= bits[row] + 1;
+                }
+                store_bits(bits[row], words++);
+            }
+            chosen += count.value * most;
+        }
+    });
+    return chosen <= rows * samples / 4 * 3;
+}
+
+static bool all_finite(const double* numbers, std::size_t count) {
+    Vector sums[4] = {};
+    for (std::size_t i = 0; i < count; i += vector_width) {
+        sums[i / vector_width % 4] += load(numbers + i);
+    }
+    for (const Vector& sum : sums) {
+        double lanes[vector_width];
+        store(sum, lanes);
+        for (const double lane : lanes) {
+            if (!(lane - lane == 0)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void affine_weight_grads(const AffineBlock& block, const double* adjoints,
+                                std::size_t samples, double* weight_grads, double* bias_grads,
+                                double* scratch) noexcept {
+    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    constexpr std::size_t few = vector_width < 4 ? vector_width : 4;
+    if (terms <= few) {
+        with_constant<few>(terms, [&](auto count) {
+            add_grads_of_few_terms<count.value>(block, adjoints, samples, weight_grads, bias_grads);
+        });
+        return;
+    }
+    add_grads_of_few_terms<0>(block, adjoints, samples, weight_grads, bias_grads);
+
+    constexpr std::size_t panel_columns = tile_vectors * vector_width;
+    double* const words = scratch + samples * panel_columns;
+    const std::size_t words_per_row = (samples + word_bits - 1) / word_bits;
+    const bool few_nonzeros =
+        terms >= 2 * panel_columns &&
+        rows * words_per_row <= samples * (terms + lane_group - panel_columns) &&
+        choose_lanes(adjoints, stride, rows, samples, words);
+
+    const std::size_t term_vectors = (terms + vector_width - 1) / vector_width;
+    for_each_part<tile_vectors>(term_vectors, [&](std::size_t first_vector, auto vectors) {
+        constexpr std::size_t columns = vectors.value * vector_width;
+        const std::size_t first_term = first_vector * vector_width;
+        const std::size_t left = terms - first_term;
+        const std::size_t used = left < columns ? left : columns;
+        // Columns beyond the terms repeat the last one.
+        transpose(
+            [&](std::size_t column) {
+                return inputs[first_term + (column < used ? column : used - 1)];
+            },
+            columns, samples, scratch, columns);
+        const bool may_skip = few_nonzeros && all_finite(scratch, samples * columns);
+        for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
+            double* const grads = weight_grads + first_row * terms + first_term;
+            double padded[count.value * columns];
+            Tile<count.value, vectors.value> tile;
+            for (std::size_t row = 0; row < count.value; ++row) {
+                double* const row_grads = grads + row * terms;
+                if (used < columns) {
+                    std::memcpy(padded + row * columns, row_grads, used * sizeof(double));
+                    std::memset(padded + row * columns + used, 0,
+                                (columns - used) * sizeof(double));
+                }
+                tile.load_row(row, used < columns ? padded + row * columns : row_grads);
+            }
+            const double* const tile_adjoints = adjoints + first_row * stride;
+            const auto adjoint = [&](std::size_t row, std::size_t lane) {
+                return tile_adjoints[row * stride + lane];
+            };
+            const auto lanes_of = [&](std::size_t lane) { return scratch + lane * columns; };
+            if (may_skip && !tile.has_negative_zero()) {
+                const double* tile_words = words + first_row * words_per_row;
+                for (std::size_t lane = 0; lane < samples; lane += word_bits) {
+                    std::uint64_t chosen[count.value];
+                    for (std::uint64_t& bits : chosen) {
+                        bits = load_bits(tile_words++);
+                    }
+                    tile.add_chosen_products(
+                        chosen,
+                        [&](std::size_t row, std::size_t i) { return adjoint(row, lane + i); },
+                        [&](std::size_t i) { return lanes_of(lane + i); });
+                }
+            } else {
+                tile.add_products(samples, adjoint, lanes_of);
+            }
+            for (std::size_t row = 0; row < count.value; ++row) {
+                double* const row_grads = grads + row * terms;
+                tile.store_row(row, used < columns ? padded + row * columns : row_grads);
+                if (used < columns) {
+                    std::memcpy(row_grads, padded + row * columns, used * sizeof(double));
+                }
+            }
+        });
+    });
+}
+
+static void affine_input_grads(const AffineBlock& block, const double* adjoints,
+                               double* const* input_adjoints, std::size_t lanes) noexcept {
+    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    for (std::size_t term = 0; term < terms;) {
+        // The next terms whose inputs differ, for a tile holds each sum once.
+        std::size_t chosen[tile_rows];
+        std::size_t chosen_count = 0;
+        for (; term < terms && chosen_count < tile_rows; ++term) {
+            if (input_adjoints[term] == nullptr) {
+                continue;
+            }
+            bool occurs = false;
+            for (std::size_t i = 0; i < chosen_count; ++i) {
+                occurs |= input_adjoints[chosen[i]] == input_adjoints[term];
+            }
+            if (occurs) {
+                break;
+            }
+            chosen[chosen_count++] = term;
+        }
+        for_each_part<tile_rows>(chosen_count, [&](std::size_t, auto count) {
+            const double* columns[count.value];
+            for (std::size_t i = 0; i < count.value; ++i) {
+                columns[i] = weights + chosen[i];
+            }
+            for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector,
+                                                                  auto vectors) {
+                const std::size_t lane = first_vector * vector_width;
+                Tile<count.value, vectors.value> tile;
+                for (std::size_t i = 0; i < count.value; ++i) {
+                    tile.load_row(i, input_adjoints[chosen[i]] + lane);
+                }
+                tile.add_products(
+                    rows, [&](std::size_t i, std::size_t row) { return columns[i][row * terms]; },
+                    [&](std::size_t row) { return adjoints + row * stride + lane; });
+                for (std::size_t i = 0; i < count.value; ++i) {
+                    tile.store_row(i, input_adjoints[chosen[i]] + lane);
+                }
+            });
+        });
+    }
+}
+
+static void load_samples(const double* matrix, std::size_t columns, std::size_t samples,
+                         double* values, std::size_t stride, std::size_t lanes) noexcept {
+    transpose(
+        [&](std::size_t lane) {
+            return matrix + (lane < samples ? lane : samples - 1) * columns;
+        },
+        lanes, columns, values, stride);
+}
+
+static void store_samples(const double* values, std::size_t stride, std::size_t columns,
+                          std::size_t samples, double* matrix) noexcept {
+    transpose([&](std::size_t column) { return values + column * stride; }, columns, samples, matrix,
+              columns);
+}

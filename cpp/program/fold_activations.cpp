@@ -1,0 +1,75 @@
+// Activation folding: only of operations whose derivative can be told from their result, as the
+// sums that they are applied to are not kept.
+
+#include "program/passes.hpp"
+
+namespace mgx {
+
+namespace {
+
+using Kind = Instruction::Kind;
+
+constexpr bool has_derivative_by_result(Op op) noexcept {
+    return op == Op::Relu || op == Op::Tanh || op == Op::Sigmoid || op == Op::Exp;
+}
+
+// For each value, the number of the instruction that has it as an operand; of several, any.
+std::vector<std::uint32_t> find_users(const Program& program) {
+    std::vector<std::uint32_t> users(program.values, Program::no_instruction);
+    for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
+        for (const ValueId operand : program.operands_of(program.instructions[i])) {
+            users[index_of(operand)] = i;
+        }
+    }
+    return users;
+}
+
+}  // namespace
+
+Program fold_activations(const Program& program) {
+    const auto uses = program.count_uses();
+    const auto users = find_users(program);
+    // The operation that all results go through, and nowhere else.
+    const auto activation = [&](const Instruction& affine) {
+        Op op = Instruction::no_activation;
+        for (std::uint32_t row = 0; row < affine.results; ++row) {
+            const std::size_t result = index_of(affine.first_result) + row;
+            if (uses[result] != 1 || users[result] == Program::no_instruction) {
+                return Instruction::no_activation;
+            }
+            const Instruction& user = program.instructions[users[result]];
+            if (user.kind != Kind::Apply || !has_derivative_by_result(user.op) ||
+                (row > 0 && user.op != op)) {
+                return Instruction::no_activation;
+            }
+            op = user.op;
+        }
+        return op;
+    };
+    Rewriter rewriter(program);
+    std::vector<char> is_folded(program.instructions.size());
+    for (std::size_t i = 0; i < program.instructions.size(); ++i) {
+        Instruction instruction = program.instructions[i];
+        if (is_folded[i] != 0) {
+            continue;
+        }
+        const bool may_fold =
+            instruction.kind == Kind::Affine && instruction.op == Instruction::no_activation;
+        if (may_fold) {
+            instruction.op = activation(instruction);
+        }
+        rewriter.copy(instruction);
+        if (!may_fold || instruction.op == Instruction::no_activation) {
+            continue;
+        }
+        for (std::uint32_t row = 0; row < instruction.results; ++row) {
+            const ValueId result{static_cast<std::uint32_t>(instruction.first_result) + row};
+            const std::uint32_t user = users[index_of(result)];
+            is_folded[user] = 1;
+            rewriter.rename(program.instructions[user].first_result, rewriter(result));
+        }
+    }
+    return rewriter.finish();
+}
+
+}  // namespace mgx

@@ -1,0 +1,167 @@
+// Weighted sums from the loops that users write.
+//
+// A chain is followed from its last addition to its first. At each, one operand is a product that
+// nothing else uses, a term; the other is the sum so far. IEEE addition and multiplication are
+// commutative, so it does not matter on which side each stands. A chain that starts with a product
+// starts with -0.0 as a Dot: adding -0.0 changes no number.
+
+#include <algorithm>
+
+#include "program/passes.hpp"
+
+namespace mgx {
+
+namespace {
+
+using Kind = Instruction::Kind;
+
+class DotFormer {
+public:
+    explicit DotFormer(const Program& program)
+        : program_(program),
+          uses_(program.count_uses()),
+          definitions_(program.find_definitions()),
+          is_part_(program.instructions.size()),
+          rewriter_(program) {}
+
+    [[nodiscard]] Program run() {
+        struct Found {
+            std::uint32_t instruction;
+            std::uint32_t first;  // of its operands in `operands_`
+            std::uint32_t count;
+        };
+        std::vector<Found> found;
+        for (auto i = static_cast<std::uint32_t>(program_.instructions.size()); i-- > 0;) {
+            const auto first = static_cast<std::uint32_t>(operands_.size());
+            if (is_part_[i] == 0 && collect(program_.instructions[i])) {
+                found.push_back({i, first, static_cast<std::uint32_t>(operands_.size()) - first});
+            } else {
+                operands_.resize(first);
+            }
+        }
+        if (!found.empty()) {
+            no_start_ = rewriter_.program().append_constant(-0.0);
+        }
+        for (std::uint32_t i = 0; i < program_.instructions.size(); ++i) {
+            if (!found.empty() && found.back().instruction == i) {
+                append_dot(program_.instructions[i], std::span(operands_).subspan(
+                                                         found.back().first, found.back().count));
+                found.pop_back();
+            } else if (is_part_[i] == 0) {
+                rewriter_.copy(program_.instructions[i]);
+            }
+        }
+        return rewriter_.finish();
+    }
+
+private:
+    static constexpr ValueId none{0xFFFFFFFF};
+
+    [[nodiscard]] const Instruction* only_use_of(ValueId value, Op op) const noexcept {
+        const std::uint32_t definition = definitions_[index_of(value)];
+        if (definition == Program::no_instruction || uses_[index_of(value)] != 1) {
+            return nullptr;
+        }
+        const Instruction& it = program_.instructions[definition];
+        return it.kind == Kind::Apply && it.op == op ? &it : nullptr;
+    }
+
+    void take_part(const Instruction& part) {
+        is_part_[static_cast<std::size_t>(&part - program_.instructions.data())] = 1;
+    }
+
+    // The operands of the Dot that the instruction ends, factors in reverse order, start last.
+    [[nodiscard]] bool collect(const Instruction& last) {
+        if (last.kind == Kind::Sum) {
+            return collect_sum(last);
+        }
+        if (last.kind != Kind::Apply || last.op != Op::Add) {
+            return false;
+        }
+        parts_.clear();
+        std::size_t terms = 0;
+        const Instruction* addition = &last;
+        ValueId start = none;
+        while (addition != nullptr) {
+            auto sum = program_.operands_of(*addition)[0];
+            auto product = program_.operands_of(*addition)[1];
+            const Instruction* factors = only_use_of(product, Op::Mul);
+            if (factors == nullptr) {
+                std::swap(sum, product);
+                factors = only_use_of(product, Op::Mul);
+            }
+            if (factors == nullptr) {
+                start = addition->first_result;
+                break;
+            }
+            if (addition != &last) {
+                parts_.push_back(addition);
+            }
+            add_term(*factors);
+            ++terms;
+            addition = only_use_of(sum, Op::Add);
+            if (addition == nullptr) {
+                if (const Instruction* first = only_use_of(sum, Op::Mul); first != nullptr) {
+                    add_term(*first);
+                    ++terms;
+                } else {
+                    start = sum;
+                }
+            }
+        }
+        if (terms < 2) {
+            return false;
+        }
+        operands_.push_back(start);
+        std::ranges::for_each(parts_, [this](const Instruction* part) { take_part(*part); });
+        return true;
+    }
+
+    [[nodiscard]] bool collect_sum(const Instruction& sum) {
+        const auto addends = program_.operands_of(sum);
+        parts_.clear();
+        for (std::size_t i = addends.size(); i-- > 1;) {
+            const Instruction* factors = only_use_of(addends[i], Op::Mul);
+            if (factors == nullptr) {
+                return false;
+            }
+            add_term(*factors);
+        }
+        operands_.push_back(addends.front());
+        std::ranges::for_each(parts_, [this](const Instruction* part) { take_part(*part); });
+        return addends.size() > 1;
+    }
+
+    void add_term(const Instruction& product) {
+        parts_.push_back(&product);
+        const auto factors = program_.operands_of(product);
+        operands_.push_back(factors[1]);
+        operands_.push_back(factors[0]);
+    }
+
+    void append_dot(const Instruction& last, std::span<const ValueId> reversed) {
+        std::vector<ValueId> operands;
+        operands.reserve(reversed.size());
+        for (std::size_t i = reversed.size(); i-- > 0;) {
+            operands.push_back(reversed[i] == none ? no_start_ : rewriter_(reversed[i]));
+        }
+        Instruction dot;
+        dot.kind = Kind::Dot;
+        rewriter_.rename(last.first_result, rewriter_.program().append(dot, operands));
+    }
+
+    const Program& program_;
+    std::vector<std::uint32_t> uses_;
+    std::vector<std::uint32_t> definitions_;
+    std::vector<char> is_part_;    // of a Dot that has been found, but not its end
+    std::vector<ValueId> operands_;  // of the Dots that have been found
+    std::vector<const Instruction*> parts_;
+    ValueId no_start_ = none;
+    Rewriter rewriter_;
+};
+
+}  // namespace
+
+Program form_dots(const Program& program) { return DotFormer(program).run(); }
+
+}  // namespace mgx

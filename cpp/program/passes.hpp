@@ -1,0 +1,41 @@
+#pragma once
+
+// The passes: each makes of a program another one that computes the same, to the last bit, with less
+// work. Each is in a file of its name.
+
+#include <string_view>
+#include <vector>
+
+#include "program/program.hpp"
+
+namespace mgx {
+
+// Instructions whose operands are constants become constants.
+[[nodiscard]] Program fold_constants(const Program& program);
+
+// Instructions that compute the same of the same operands become one.
+[[nodiscard]] Program merge_common_subexpressions(const Program& program);
+
+// Instructions whose results nobody uses go.
+[[nodiscard]] Program remove_dead_code(const Program& program);
+
+// Chains of additions of products, `b + w0*x0 + w1*x1 + ...`, become Dots.
+[[nodiscard]] Program form_dots(const Program& program);
+
+// Dots of the same inputs whose weights are captured or constant become one Affine.
+[[nodiscard]] Program group_affine(const Program& program);
+
+// An operation that is applied to all results of an Affine, and to nothing but them, becomes part
+// of it.
+[[nodiscard]] Program fold_activations(const Program& program);
+
+struct PassStatistics {
+    std::string_view pass;
+    std::size_t instructions;  // after it
+    std::size_t nodes;
+};
+
+// All of them in order; `statistics` gets an entry for the program as it is and one for each pass.
+[[nodiscard]] Program optimise(Program program, std::vector<PassStatistics>& statistics);
+
+}  // namespace mgx

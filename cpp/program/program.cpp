@@ -1,0 +1,283 @@
+// A program in static single assignment form: each value is an input, a captured node or the result
+// of one instruction, and an instruction's operands precede its results. Operands of all
+// instructions lie in one array. A program does not change once it is made: a pass (passes.hpp)
+// makes another one of it.
+
+#include "program/program.hpp"
+
+#include <array>
+#include <charconv>
+
+#include "program/evaluate.hpp"
+
+namespace mgx {
+
+namespace {
+
+std::string as_text(double number) {
+    std::array<char, 32> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    return {digits.data(), end};
+}
+
+// The method's name of an operation.
+std::string_view name(Op op) noexcept {
+    switch (op) {
+#define MGX_UNARY(Name, method, ...) \
+    case Op::Name:                   \
+        return #method;
+#define MGX_BINARY(Name, method, ...) \
+    case Op::Name:                    \
+        return #method;
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+        case Op::PowConstant:
+            return "pow";
+        default:
+            return "";
+    }
+}
+
+class Listing {
+public:
+    explicit Listing(const Program& program) : program_(program) {}
+
+    [[nodiscard]] std::string text() {
+        text_ = "inputs";
+        add_range(0, program_.inputs);
+        text_ += "\ncaptured";
+        add_range(program_.inputs, program_.captured);
+        text_ += '\n';
+        for (const Instruction& instruction : program_.instructions) {
+            add(instruction);
+        }
+        text_ += "return";
+        add_values(program_.outputs);
+        text_ += '\n';
+        return std::move(text_);
+    }
+
+private:
+    static constexpr std::size_t most_listed = 8;
+
+    void add(ValueId value) {
+        text_ += '%';
+        text_ += std::to_string(index_of(value));
+    }
+    void add_range(std::size_t first, std::size_t count) {
+        if (count == 0) {
+            text_ += " none";
+            return;
+        }
+        text_ += ' ';
+        add(ValueId{static_cast<std::uint32_t>(first)});
+        if (count > 1) {
+            text_ += "..";
+            add(ValueId{static_cast<std::uint32_t>(first + count - 1)});
+        }
+    }
+    // Values that follow one another as a range, long lists shortened.
+    void add_values(std::span<const ValueId> values) {
+        std::size_t listed = 0;
+        for (std::size_t i = 0; i < values.size(); ++listed) {
+            if (listed == most_listed) {
+                text_ += " ... (" + std::to_string(values.size()) + " in all)";
+                return;
+            }
+            std::size_t end = i + 1;
+            while (end < values.size() && index_of(values[end]) == index_of(values[end - 1]) + 1) {
+                ++end;
+            }
+            add_range(index_of(values[i]), end - i);
+            i = end;
+        }
+    }
+
+    void add(const Instruction& instruction) {
+        const auto operands = program_.operands_of(instruction);
+        text_ += ' ';
+        add_range(index_of(instruction.first_result), instruction.results);
+        text_ += " = ";
+        switch (instruction.kind) {
+            case Instruction::Kind::Constant:
+                text_ += as_text(instruction.number);
+                break;
+            case Instruction::Kind::Apply:
+                text_ += name(instruction.op);
+                add_values(operands);
+                if (instruction.op == Op::PowConstant) {
+                    text_ += ' ' + as_text(instruction.number);
+                }
+                break;
+            case Instruction::Kind::Sum:
+                text_ += "sum";
+                add_values(operands);
+                break;
+            case Instruction::Kind::Dot:
+                text_ += "dot";
+                add_values(operands.first(1));
+                for (std::size_t i = 1; i < operands.size(); i += 2) {
+                    if (i > 2 * most_listed) {
+                        text_ += " + ... (" + std::to_string(operands.size() / 2) + " terms)";
+                        break;
+                    }
+                    text_ += " + ";
+                    add(operands[i]);
+                    text_ += '*';
+                    add(operands[i + 1]);
+                }
+                break;
+            case Instruction::Kind::Affine: {
+                const std::size_t terms = instruction.terms();
+                text_ += "affine(" + std::to_string(instruction.results) + " x " +
+                         std::to_string(terms) + ") weights";
+                add_values(operands.subspan(terms, terms * instruction.results));
+                text_ += " biases";
+                add_values(operands.last(instruction.results));
+                text_ += " inputs";
+                add_values(operands.first(terms));
+                if (instruction.op != Instruction::no_activation) {
+                    text_ += " then ";
+                    text_ += name(instruction.op);
+                }
+                break;
+            }
+            case Instruction::Kind::Take:
+                text_ += "take";
+                add_values(operands.first(1));
+                text_ += " of";
+                add_values(operands.subspan(1));
+                break;
+        }
+        text_ += '\n';
+    }
+
+    const Program& program_;
+    std::string text_;
+};
+
+}  // namespace
+
+bool is_well_formed(const Instruction& instruction) noexcept {
+    const std::uint32_t operands = instruction.operand_count;
+    const bool is_operation = name(instruction.op) != "";
+    switch (instruction.kind) {
+        case Instruction::Kind::Constant:
+            return operands == 0 && instruction.results == 1;
+        case Instruction::Kind::Apply:
+            return is_operation && operands == (is_binary(instruction.op) ? 2 : 1) &&
+                   instruction.results == 1;
+        case Instruction::Kind::Sum:
+            return operands > 0 && instruction.results == 1;
+        case Instruction::Kind::Dot:
+            return operands % 2 == 1 && instruction.results == 1;
+        case Instruction::Kind::Affine:
+            return instruction.results > 0 && operands > instruction.results &&
+                   (operands - instruction.results) % (instruction.results + 1) == 0 &&
+                   (instruction.op == Instruction::no_activation ||
+                    (is_operation && !is_binary(instruction.op)));
+        case Instruction::Kind::Take:
+            return operands > 1 && instruction.results == 1;
+    }
+    return false;
+}
+
+ValueId Program::append(Instruction instruction, std::span<const ValueId> its_operands) {
+    instruction.first_operand = static_cast<std::uint32_t>(operands.size());
+    instruction.operand_count = static_cast<std::uint32_t>(its_operands.size());
+    instruction.first_result = ValueId{values};
+    values += instruction.results;
+    operands.insert(operands.end(), its_operands.begin(), its_operands.end());
+    instructions.push_back(instruction);
+    return instruction.first_result;
+}
+
+ValueId Program::append_constant(double number) {
+    Instruction constant;
+    constant.kind = Instruction::Kind::Constant;
+    constant.number = number;
+    return append(constant, {});
+}
+
+std::vector<std::uint32_t> Program::count_uses() const {
+    std::vector<std::uint32_t> uses(values);
+    for (const ValueId operand : operands) {
+        ++uses[index_of(operand)];
+    }
+    for (const ValueId output : outputs) {
+        ++uses[index_of(output)];
+    }
+    return uses;
+}
+
+std::vector<std::uint32_t> Program::find_definitions() const {
+    std::vector<std::uint32_t> definitions(values, no_instruction);
+    for (std::uint32_t i = 0; i < instructions.size(); ++i) {
+        for (std::uint32_t row = 0; row < instructions[i].results; ++row) {
+            definitions[index_of(instructions[i].first_result) + row] = i;
+        }
+    }
+    return definitions;
+}
+
+std::size_t Program::count_nodes() const noexcept {
+    std::size_t nodes = 0;
+    for (const Instruction& instruction : instructions) {
+        switch (instruction.kind) {
+            case Instruction::Kind::Constant:
+                break;
+            case Instruction::Kind::Apply:
+            case Instruction::Kind::Take:
+                ++nodes;
+                break;
+            case Instruction::Kind::Sum:
+            case Instruction::Kind::Dot:
+                nodes += instruction.operand_count - 1;
+                break;
+            case Instruction::Kind::Affine:
+                nodes += 2 * instruction.results * instruction.terms();
+                nodes += instruction.op != Instruction::no_activation ? instruction.results : 0;
+                break;
+        }
+    }
+    return nodes;
+}
+
+std::string Program::listing() const { return Listing(*this).text(); }
+
+Rewriter::Rewriter(const Program& from) : from_(from), renamed_(from.values) {
+    to_.inputs = from.inputs;
+    to_.captured = from.captured;
+    to_.values = from.inputs + from.captured;
+    to_.instructions.reserve(from.instructions.size());
+    to_.operands.reserve(from.operands.size());
+    for (std::uint32_t i = 0; i < to_.values; ++i) {
+        renamed_[i] = ValueId{i};
+    }
+}
+
+void Rewriter::copy(const Instruction& instruction) {
+    copy(instruction, from_.operands_of(instruction));
+}
+
+void Rewriter::copy(const Instruction& instruction, std::span<const ValueId> old_operands) {
+    buffer_.clear();
+    for (const ValueId operand : old_operands) {
+        buffer_.push_back((*this)(operand));
+    }
+    const ValueId first = to_.append(instruction, buffer_);
+    for (std::uint32_t row = 0; row < instruction.results; ++row) {
+        renamed_[index_of(instruction.first_result) + row] =
+            ValueId{static_cast<std::uint32_t>(first) + row};
+    }
+}
+
+Program Rewriter::finish() {
+    for (const ValueId output : from_.outputs) {
+        to_.outputs.push_back((*this)(output));
+    }
+    return std::move(to_);
+}
+
+}  // namespace mgx

@@ -1,0 +1,221 @@
+// Recording: a walk from the outputs back to what they were computed from, which visits a node after
+// its operands.
+//
+// New nodes, made since recording began, become instructions; new leaves become constants. Nodes that
+// were there before are captured: the program reads their numbers at each run. Which is which is
+// told by the pages, as new nodes go to fresh ones. A new leaf may still be put into an old page
+// when a node there has died; it is captured then, which costs a little and is not wrong. A new
+// leaf that somebody still refers to is captured, too: it may be a parameter made at the first call.
+//
+// Dots are recorded as they are, without making the nodes that they hide.
+
+#include "program/recorder.hpp"
+
+#include <array>
+#include <string>
+
+namespace mgx {
+
+class Recorder::Walk {
+public:
+    Walk(const Recorder& recorder, std::span<const LiveNode> inputs)
+        : recorder_(recorder), arena_(recorder.arena_) {
+        for (const LiveNode input : inputs) {
+            known(input.id) = ValueId{result_.program.inputs++};
+        }
+        result_.program.values = result_.program.inputs;
+    }
+
+    [[nodiscard]] Recording run(std::span<const LiveNode> outputs) {
+        // Captured nodes are numbered before the results of instructions, so they are found first.
+        find_captured(outputs);
+        Program& program = result_.program;
+        program.captured = static_cast<std::uint32_t>(result_.captured.size());
+        program.values += program.captured;
+        for (const NodeId node : order_) {
+            known(node) = append(arena_.live(node));
+        }
+        for (const LiveNode output : outputs) {
+            program.outputs.push_back(known(output.id));
+        }
+        return std::move(result_);
+    }
+
+private:
+    static constexpr ValueId unknown{0xFFFFFFFF};
+    static constexpr ValueId pending{0xFFFFFFFE};  // its operands are being visited, or all are
+    using PageOfValues = std::array<ValueId, Page::slots>;
+
+    [[nodiscard]] ValueId& known(NodeId id) {
+        const std::uint32_t page = Page::number_of(id);
+        if (page >= known_.size()) {
+            known_.resize(page + 1);
+        }
+        if (known_[page] == nullptr) {
+            known_[page] = std::make_unique<PageOfValues>();
+            known_[page]->fill(unknown);
+        }
+        return (*known_[page])[Page::slot_of(id)];
+    }
+
+    void find_captured(std::span<const LiveNode> outputs) {
+        struct Visit {
+            NodeId node;
+            bool operands_are_done;
+        };
+        std::vector<Visit> stack;
+        for (std::size_t i = outputs.size(); i-- > 0;) {
+            stack.push_back({outputs[i].id, false});
+        }
+        std::vector<NodeId> operands;
+        while (!stack.empty()) {
+            const Visit visit = stack.back();
+            stack.pop_back();
+            if (visit.operands_are_done) {
+                order_.push_back(visit.node);
+                continue;
+            }
+            if (known(visit.node) != unknown) {
+                continue;
+            }
+            const LiveNode live = arena_.live(visit.node);
+            if (is_captured(live)) {
+                known(visit.node) =
+                    ValueId{result_.program.inputs +
+                            static_cast<std::uint32_t>(result_.captured.size())};
+                result_.captured.push_back(live);
+                continue;
+            }
+            known(visit.node) = pending;
+            stack.push_back({visit.node, true});
+            operands.clear();
+            list_operands(live, operands);
+            for (std::size_t i = operands.size(); i-- > 0;) {
+                if (known(operands[i]) == unknown) {
+                    stack.push_back({operands[i], false});
+                }
+            }
+        }
+    }
+
+    [[nodiscard]] bool is_captured(LiveNode live) const noexcept {
+        return !recorder_.is_new(live) ||
+               (live.node->op == Op::Leaf && Page::wrapper_of(live) != nullptr);
+    }
+
+    void list_operands(LiveNode live, std::vector<NodeId>& operands) {
+        const Node& node = *live.node;
+        if (node.has(Flags::HasCallback)) {
+            throw CannotRecord(
+                "a node has a _backward of its own, which cannot be compiled: use the "
+                "operations of Value, or call the function that is not compiled");
+        }
+        switch (node.op) {
+            case Op::Leaf:
+                break;
+            case Op::Dot: {
+                const FusedParts parts = arena_.fused_parts(live);
+                operands.push_back(parts.bias.id);
+                for (std::size_t i = 0; i < parts.inputs.size(); ++i) {
+                    if (!parts.weights.empty()) {
+                        operands.push_back(parts.weights[i].id);
+                    }
+                    if (!parts.inputs[i].is_number()) {
+                        operands.push_back(parts.inputs[i].live.id);
+                    }
+                }
+                break;
+            }
+            case Op::Custom: {
+                const auto found = recorder_.takes_.find(live.id);
+                if (found == recorder_.takes_.end()) {
+                    throw CannotRecord(
+                        "a node was made by Value(data, _children), an operation of one's own, "
+                        "which cannot be compiled: use the operations of Value");
+                }
+                operands.push_back(found->second.index);
+                operands.insert(operands.end(), found->second.entries.begin(),
+                                found->second.entries.end());
+                break;
+            }
+            default: {
+                const auto list = arena_.operands(live.id);
+                operands.insert(operands.end(), list.begin(), list.end());
+                break;
+            }
+        }
+    }
+
+    [[nodiscard]] ValueId append(LiveNode live) {
+        const Node& node = *live.node;
+        Program& program = result_.program;
+        Instruction instruction;
+        values_.clear();
+        switch (node.op) {
+            case Op::Leaf:
+                return program.append_constant(node.data_value);
+            case Op::Dot:
+                return append_fused(arena_.fused_parts(live));
+            case Op::Custom: {
+                instruction.kind = Instruction::Kind::Take;
+                const TakeOperands& take = recorder_.takes_.find(live.id)->second;
+                values_.push_back(known(take.index));
+                for (const NodeId entry : take.entries) {
+                    values_.push_back(known(entry));
+                }
+                return program.append(instruction, values_);
+            }
+            case Op::PowConstant:
+                instruction.number = arena_.node(node.operands[1]).data_value;
+                [[fallthrough]];
+            default:
+                instruction.op = node.op;
+                for (const NodeId operand : arena_.operands(live.id)) {
+                    values_.push_back(known(operand));
+                }
+                return program.append(instruction, values_);
+        }
+    }
+
+    [[nodiscard]] ValueId append_fused(const FusedParts& parts) {
+        Program& program = result_.program;
+        const auto input = [&](std::size_t i) {
+            return parts.inputs[i].is_number() ? program.append_constant(parts.inputs[i].data.value)
+                                               : known(parts.inputs[i].live.id);
+        };
+        values_.push_back(known(parts.bias.id));
+        for (std::size_t i = 0; i < parts.inputs.size(); ++i) {
+            if (!parts.weights.empty()) {
+                values_.push_back(known(parts.weights[i].id));
+            }
+            values_.push_back(input(i));
+        }
+        Instruction sum;
+        sum.kind = parts.weights.empty() ? Instruction::Kind::Sum : Instruction::Kind::Dot;
+        const ValueId result = program.append(sum, values_);
+        if (parts.activation == AffineMap::no_activation) {
+            return result;
+        }
+        Instruction then;
+        then.op = parts.activation;
+        values_.assign(1, result);
+        if (then.op == Op::Mul) {
+            values_.push_back(program.append_constant(parts.scale));
+        }
+        return program.append(then, values_);
+    }
+
+    const Recorder& recorder_;
+    Arena& arena_;
+    Recording result_;
+    std::vector<std::unique_ptr<PageOfValues>> known_;
+    std::vector<NodeId> order_;  // new nodes, operands first
+    std::vector<ValueId> values_;
+};
+
+Recording Recorder::record(std::span<const LiveNode> inputs,
+                           std::span<const LiveNode> outputs) const {
+    return Walk(*this, inputs).run(outputs);
+}
+
+}  // namespace mgx

@@ -1,0 +1,60 @@
+#pragma once
+
+// From a graph in the arena to a program. See recorder.cpp.
+
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <unordered_map>
+#include <vector>
+
+#include "core/arena.hpp"
+#include "program/program.hpp"
+
+namespace mgx {
+
+// A graph that no program can stand for.
+class CannotRecord : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// An entry of a table, chosen by a number that is only known when the program runs. In the graph it
+// is a custom node of the index and the entries.
+struct TakeOperands {
+    NodeId index;
+    std::vector<NodeId> entries;
+};
+
+struct Recording {
+    Program program;
+    std::vector<LiveNode> captured;
+};
+
+// Records what is computed while it lives.
+class Recorder {
+public:
+    explicit Recorder(Arena& arena) : arena_(arena), start_(arena.start_fresh_pages()) {}
+
+    // The node has been made to be a Take.
+    void add_take(NodeId node, TakeOperands operands) {
+        takes_.insert_or_assign(node, std::move(operands));
+    }
+
+    // The program that computes the outputs of the inputs, which are leaves. Throws CannotRecord.
+    [[nodiscard]] Recording record(std::span<const LiveNode> inputs,
+                                   std::span<const LiveNode> outputs) const;
+
+    // Whether the node has been made since recording began.
+    [[nodiscard]] bool is_new(LiveNode live) const noexcept {
+        return Page::of(live).position > start_;
+    }
+
+private:
+    class Walk;
+
+    Arena& arena_;
+    std::uint64_t start_;  // pages opened later hold new nodes alone
+    std::unordered_map<NodeId, TakeOperands> takes_;
+};
+
+}  // namespace mgx

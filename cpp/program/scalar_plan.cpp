@@ -1,0 +1,296 @@
+// One sample at a time: a loop over the instructions, each computed as the eager engine computes it,
+// and back again for the adjoints.
+//
+// All values are kept in one array, adjoints in another like it. Affine instructions are computed by
+// the eager engine's own kernels.
+
+#include "program/scalar_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/compiler.hpp"
+#include "core/errors.hpp"
+#include "core/forward.hpp"
+#include "program/evaluate.hpp"
+
+namespace mgx {
+
+using Kind = Instruction::Kind;
+
+Selection Selection::all(const Program& program, std::vector<char> wanted_sources) {
+    Selection selection;
+    selection.instructions.assign(program.instructions.size(), 1);
+    selection.gradients = std::move(wanted_sources);
+    spread_to_dependents(program, selection.gradients);
+    return selection;
+}
+
+void spread_to_dependents(const Program& program, std::vector<char>& gradients) {
+    for (const Instruction& instruction : program.instructions) {
+        const bool depends =
+            std::ranges::any_of(program.operands_of(instruction), [&](ValueId operand) {
+                return gradients[index_of(operand)] != 0;
+            });
+        if (depends) {
+            std::fill_n(gradients.begin() +
+                            static_cast<std::ptrdiff_t>(index_of(instruction.first_result)),
+                        instruction.results, 1);
+        }
+    }
+}
+
+std::size_t checked_index(double index, std::size_t entries) {
+    if (!(index >= 0.0 && index < static_cast<double>(entries)) || index != std::floor(index)) {
+        throw BadIndex("take() needs an index that is a whole number from 0 to " +
+                       std::to_string(entries - 1) + ", not " + std::to_string(index));
+    }
+    return static_cast<std::size_t>(index);
+}
+
+ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
+                       const Selection& selection)
+    : program_(program), tables_(tables) {
+    for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
+        const Instruction& instruction = program.instructions[i];
+        const auto operands = program.operands_of(instruction);
+        const auto result = static_cast<std::uint32_t>(instruction.first_result);
+        if (instruction.kind == Kind::Constant) {
+            constants_.push_back({result, instruction.number});
+        }
+        if (instruction.kind == Kind::Constant || selection.instructions[i] == 0) {
+            continue;
+        }
+        Step step{Op::Custom, result, 0, i};
+        if (instruction.kind == Kind::Apply) {
+            step.op = instruction.op;
+            step.x = static_cast<std::uint32_t>(operands.front());
+            step.y = static_cast<std::uint32_t>(operands.back());
+            if (instruction.op == Op::PowConstant) {
+                step.y = static_cast<std::uint32_t>(exponents_.size());
+                exponents_.push_back(instruction.number);
+            }
+        }
+        uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
+        steps_.push_back(step);
+        const auto results = std::span(selection.gradients).subspan(result, instruction.results);
+        if (std::ranges::find(results, 1) != results.end()) {
+            backward_steps_.push_back(step);
+        }
+    }
+    std::ranges::reverse(backward_steps_);
+}
+
+namespace {
+
+// Powers with the exponents that programs are full of need no logarithm.
+MGX_ALWAYS_INLINE double power(double x, double exponent) {
+    if (exponent == 2.0 && std::fabs(x) < 1e150) {
+        return x * x;
+    }
+    if (exponent == -1.0 && std::fabs(x) > 1e-300) {
+        return 1.0 / x;
+    }
+    return pow(Scalar::real(x), Scalar::real(exponent)).value;
+}
+
+MGX_ALWAYS_INLINE double power_derivative(double x, double exponent, double result) {
+    if (exponent == 2.0) {
+        return 2.0 * x;
+    }
+    if (exponent == -1.0 && std::fabs(result) < 1e150) {
+        return -(result * result);
+    }
+    return pow_derivative_by_base(Scalar::real(x), Scalar::real(exponent)).value;
+}
+
+}  // namespace
+
+void ScalarPlan::forward(double* values, Workspace& workspace) const {
+    for (const auto& [result, number] : constants_) {
+        values[result] = number;
+    }
+    if (uses_tables_) {
+        tables_.gather(values, workspace.weights);
+        workspace.weights_by_input.resize(workspace.weights.size());
+        for (const WeightTable& table : tables_.all()) {
+            for (std::size_t row = 0; row < table.rows; ++row) {
+                for (std::size_t term = 0; term < table.terms; ++term) {
+                    workspace.weights_by_input[table.first + term * table.rows + row] =
+                        workspace.weights[table.first + row * table.terms + term];
+                }
+            }
+        }
+    }
+    for (const Step& step : steps_) {
+        switch (step.op) {
+#define MGX_UNARY(Name, ...)                                                                \
+    case Op::Name:                                                                          \
+        values[step.result] = evaluate<Op::Name>(Scalar::real(values[step.x])).value;       \
+        break;
+#define MGX_BINARY(Name, ...)                                                               \
+    case Op::Name:                                                                          \
+        values[step.result] =                                                               \
+            evaluate<Op::Name>(Scalar::real(values[step.x]), Scalar::real(values[step.y]))  \
+                .value;                                                                     \
+        break;
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+            case Op::PowConstant:
+                values[step.result] = power(values[step.x], exponents_[step.y]);
+                break;
+            case Op::Custom:
+                forward(program_.instructions[step.y], step.y, values, workspace);
+                break;
+            default:
+                MGX_UNREACHABLE();
+        }
+    }
+}
+
+void ScalarPlan::forward(const Instruction& instruction, std::size_t number, double* values,
+                         Workspace& workspace) const {
+    const auto operands = program_.operands_of(instruction);
+    const auto value = [&](std::size_t i) { return values[index_of(operands[i])]; };
+    double* const results = values + index_of(instruction.first_result);
+    switch (instruction.kind) {
+        case Kind::Sum: {
+            double sum = value(0);
+            for (std::size_t i = 1; i < operands.size(); ++i) {
+                sum += value(i);
+            }
+            *results = sum;
+            break;
+        }
+        case Kind::Dot: {
+            double sum = value(0);
+            for (std::size_t i = 1; i < operands.size(); i += 2) {
+                sum += value(i) * value(i + 1);
+            }
+            *results = sum;
+            break;
+        }
+        case Kind::Affine: {
+            const WeightTable& table = tables_[tables_.number_of(number)];
+            workspace.inputs.resize(table.terms);
+            for (std::size_t i = 0; i < table.terms; ++i) {
+                workspace.inputs[i] = value(i);
+            }
+            std::copy_n(workspace.weights.data() + table.biases(), table.rows, results);
+            kernels_.add_products(workspace.weights_by_input.data() + table.first,
+                                  workspace.inputs.data(), table.terms, results, table.rows);
+            if (instruction.op != Instruction::no_activation) {
+                for (std::size_t row = 0; row < table.rows; ++row) {
+                    results[row] = evaluate(instruction.op, Scalar::real(results[row])).value;
+                }
+            }
+            break;
+        }
+        case Kind::Take:
+            *results = value(1 + checked_index(value(0), operands.size() - 1));
+            break;
+        case Kind::Constant:
+        case Kind::Apply:
+            break;
+    }
+}
+
+void ScalarPlan::backward(const double* values, double* adjoints, Workspace& workspace) const {
+    if (uses_tables_) {
+        workspace.weight_grads.assign(workspace.weights.size(), 0.0);
+    }
+    for (const Step& step : backward_steps_) {
+        const double adjoint = adjoints[step.result];
+        switch (step.op) {
+#define MGX_UNARY(Name, method, label, value_, derivative, ...)    \
+    case Op::Name: {                                              \
+        [[maybe_unused]] const double x = values[step.x];         \
+        [[maybe_unused]] const double y = values[step.result];    \
+        adjoints[step.x] += (derivative) * adjoint;               \
+        break;                                                    \
+    }
+#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
+    case Op::Name: {                                                                   \
+        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                \
+        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                \
+        adjoints[step.x] += (left_derivative).value * adjoint;                         \
+        adjoints[step.y] += (right_derivative).value * adjoint;                        \
+        break;                                                                         \
+    }
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+            case Op::PowConstant:
+                adjoints[step.x] +=
+                    power_derivative(values[step.x], exponents_[step.y], values[step.result]) *
+                    adjoint;
+                break;
+            case Op::Custom:
+                backward(program_.instructions[step.y], step.y, values, adjoints, workspace);
+                break;
+            default:
+                MGX_UNREACHABLE();
+        }
+    }
+    if (uses_tables_) {
+        tables_.scatter(workspace.weight_grads, adjoints);
+    }
+}
+
+void ScalarPlan::backward(const Instruction& instruction, std::size_t number, const double* values,
+                          double* adjoints, Workspace& workspace) const {
+    const auto operands = program_.operands_of(instruction);
+    const auto value = [&](std::size_t i) { return values[index_of(operands[i])]; };
+    const auto adjoint_of = [&](std::size_t i) -> double& { return adjoints[index_of(operands[i])]; };
+    const std::size_t first_result = index_of(instruction.first_result);
+    const double adjoint = adjoints[first_result];
+    switch (instruction.kind) {
+        case Kind::Sum:
+            for (std::size_t i = 0; i < operands.size(); ++i) {
+                adjoint_of(i) += adjoint;
+            }
+            break;
+        case Kind::Dot:
+            adjoint_of(0) += adjoint;
+            for (std::size_t i = 1; i < operands.size(); i += 2) {
+                adjoint_of(i) += value(i + 1) * adjoint;
+                adjoint_of(i + 1) += value(i) * adjoint;
+            }
+            break;
+        case Kind::Affine: {
+            const WeightTable& table = tables_[tables_.number_of(number)];
+            workspace.inputs.resize(table.terms);
+            for (std::size_t i = 0; i < table.terms; ++i) {
+                workspace.inputs[i] = value(i);
+            }
+            workspace.input_grads.assign(table.terms, 0.0);
+            for (std::size_t row = 0; row < table.rows; ++row) {
+                double grad = adjoints[first_result + row];
+                if (instruction.op != Instruction::no_activation) {
+                    const double result = values[first_result + row];
+                    grad *= differentiate(instruction.op, result, result, 0.0, result).by_x;
+                }
+                kernels_.pass_on(grad, workspace.inputs.data(),
+                                 workspace.weights.data() + table.first + row * table.terms,
+                                 table.terms,
+                                 workspace.weight_grads.data() + table.first + row * table.terms,
+                                 workspace.input_grads.data());
+                workspace.weight_grads[table.biases() + row] += grad;
+            }
+            for (std::size_t i = 0; i < table.terms; ++i) {
+                adjoint_of(i) += workspace.input_grads[i];
+            }
+            break;
+        }
+        case Kind::Take:
+            adjoint_of(1 + checked_index(value(0), operands.size() - 1)) += adjoint;
+            break;
+        case Kind::Constant:
+        case Kind::Apply:
+            break;
+    }
+}
+
+}  // namespace mgx

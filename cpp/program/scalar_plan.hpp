@@ -1,0 +1,77 @@
+#pragma once
+
+// Running a program for one sample. See scalar_plan.cpp.
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/kernels.hpp"
+#include "program/program.hpp"
+#include "program/weight_tables.hpp"
+
+namespace mgx {
+
+// Which instructions of a program are to run, and which adjoints are wanted.
+struct Selection {
+    std::vector<char> instructions;  // whether each is to run
+    std::vector<char> gradients;     // whether the adjoint of each value is wanted
+
+    // All instructions, and those adjoints which the wanted ones are computed from.
+    static Selection all(const Program& program, std::vector<char> wanted_sources);
+};
+
+// Spread over the values what is wanted of some: also the adjoints of all that depends on them.
+void spread_to_dependents(const Program& program, std::vector<char>& gradients);
+
+class ScalarPlan {
+public:
+    // The program and the tables, which are the program's, must outlive the plan.
+    ScalarPlan(const Program& program, const WeightTables& tables, const Selection& selection);
+
+    // The memory of a run.
+    struct Workspace {
+        std::vector<double> weights;  // gathered
+        std::vector<double> weights_by_input;
+        std::vector<double> weight_grads;
+        std::vector<double> inputs;
+        std::vector<double> input_grads;
+    };
+
+    // Compute the results of instructions: `values` are all values of the program. Throws what the
+    // eager engine throws.
+    void forward(double* values, Workspace& workspace) const;
+
+    // Add to the adjoints of all operands, from the last instruction to the first; `values` and
+    // `workspace` are those of a forward run.
+    void backward(const double* values, double* adjoints, Workspace& workspace) const;
+
+private:
+    // An instruction as the loop reads it.
+    struct Step {
+        Op op;                 // Custom for what is not an operation of one or two operands
+        std::uint32_t result;
+        std::uint32_t x;
+        std::uint32_t y;       // of PowConstant: of its exponent; of others: of the instruction
+    };
+    static_assert(sizeof(Step) == 16);
+
+    void forward(const Instruction& instruction, std::size_t number, double* values,
+                 Workspace& workspace) const;
+    void backward(const Instruction& instruction, std::size_t number, const double* values,
+                  double* adjoints, Workspace& workspace) const;
+
+    const Program& program_;
+    const WeightTables& tables_;
+    const Kernels& kernels_ = kernels();
+    std::vector<std::pair<std::uint32_t, double>> constants_;  // all of the program
+    std::vector<Step> steps_;
+    std::vector<Step> backward_steps_;  // last first
+    std::vector<double> exponents_;
+    bool uses_tables_ = false;
+};
+
+// The entry that `index` chooses of a table of so many entries. Throws BadIndex.
+[[nodiscard]] std::size_t checked_index(double index, std::size_t entries);
+
+}  // namespace mgx

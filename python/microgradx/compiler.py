@@ -1,0 +1,446 @@
+"""Compiling: record a function of scalars once, replay it over whole data sets."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, overload
+
+import numpy as np
+
+from microgradx import _core
+from microgradx._core import Arguments, Program, TraceError
+from microgradx.engine import Value
+
+__all__ = ["CompiledFunction", "TraceError", "compile", "take"]
+
+# There is one recorder at a time. A function may call another compiled one while it is traced.
+_tracing = threading.Lock()
+
+
+class _LeakedValue(Value):
+    """What becomes of a Value of a trace that is still referred to when the trace is over."""
+
+    def _raise(self, *_: object) -> NoReturn:
+        raise TraceError(
+            "this Value belongs to a trace that is over: a compiled function must return what it "
+            "computes, not keep it"
+        )
+
+    data = grad = _prev = _op = _backward = property(_raise, _raise)  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Value(of a trace that is over)"
+
+
+for _name in (
+    *(f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r")),
+    *("__neg__", "__abs__", "__float__", "__lt__", "__le__", "__gt__", "__ge__", "backward"),
+    *(row.name for row in _core.OPS if row.arity == 1),
+):
+    setattr(_LeakedValue, _name, _LeakedValue._raise)
+_core.set_leaked_type(_LeakedValue)
+
+
+class CompiledFunction:
+    """A function of scalars that is recorded when it is first called and replayed from then on.
+
+    Made by :func:`compile`, which see.
+
+    Attributes
+    ----------
+    programs : mapping of hashable to Program
+        What has been recorded, by the structure of the arguments.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnames: str | Iterable[str] = (),
+        cache_size: int = 64,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {type(function).__name__}")
+        if cache_size < 1:
+            raise ValueError(f"cache_size must be at least 1, not {cache_size}")
+        functools.update_wrapper(self, function)
+        self._function: Callable[..., Any] | None = function
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        self._signature = inspect.signature(function) if names else None
+        if self._signature is not None:
+            for name in names:
+                if name not in self._signature.parameters:
+                    raise ValueError(f"static_argnames has {name!r}, which is no argument")
+        self._static_argnames = names
+        self._cache_size = cache_size
+        self._programs: OrderedDict[Hashable, tuple[Program, Any]] = OrderedDict()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the function for one sample.
+
+        Parameters
+        ----------
+        *args, **kwargs : numbers, Values, arrays, and lists and tuples of them
+            Arrays stand for nested lists.
+
+        Returns
+        -------
+        Value, or list or tuple of Value
+            As the function returns them. They can be differentiated by the Values among the
+            arguments and by those that the function uses besides.
+        """
+        if _core.is_tracing() and self._function is not None:
+            return self._function(*args, **kwargs)
+        arguments, program, kind = self._prepare(args, kwargs, batched=False)
+        return _restored(program.call(arguments), kind)
+
+    def sum(self, *batches: Any, **kwargs: Any) -> Value:
+        """Add up the function over samples.
+
+        Parameters
+        ----------
+        *batches, **kwargs : arrays, numbers, Values, and lists and tuples of them
+            Arrays have a leading axis of the same length, along which the samples lie; lists of
+            numbers are taken for arrays. All else is the same for all samples.
+
+        Returns
+        -------
+        Value
+            To be differentiated as what a call returns. Its derivatives are computed here, not by
+            ``backward()``.
+
+        Raises
+        ------
+        ValueError
+            If leading axes differ, or if there is none, or as the function does; the message
+            names the sample.
+        TypeError
+            If the function returns more than one Value.
+        """
+        return self._reduce(batches, kwargs, is_mean=False)
+
+    def mean(self, *batches: Any, **kwargs: Any) -> Value:
+        """Compute the mean of the function over samples, which must not be none.
+
+        Parameters, returns and raises as :meth:`sum`.
+        """
+        return self._reduce(batches, kwargs, is_mean=True)
+
+    def map(self, *batches: Any, **kwargs: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Compute the function for each sample, without derivatives.
+
+        Parameters and raises as :meth:`sum`.
+
+        Returns
+        -------
+        numpy.ndarray of float64
+            Of shape (N,), or (N, k) if the function returns a list or tuple of k Values.
+        """
+        arguments, program, kind = self._prepare(batches, kwargs, batched=True)
+        outputs = program.map(arguments)
+        return outputs[0] if kind is None else np.ascontiguousarray(outputs.T)
+
+    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Compute the function for one sample and its gradients by the arguments.
+
+        Parameters
+        ----------
+        *args, **kwargs : numbers, Values, arrays, and lists and tuples of them
+
+        Returns
+        -------
+        value : float
+            An array of shape (k,) if the function returns a list or tuple of k Values.
+        gradients : float or numpy.ndarray, or lists and tuples of them
+            Nested as the arguments are, an array for an array; a tuple of these if there are
+            several arguments. If the function returns k Values they are arrays with an axis of
+            length k before the argument's own: the Jacobian matrix of a one-dimensional array.
+        """
+        arguments, program, kind = self._prepare(args, kwargs, batched=False)
+        values, gradients = program.value_and_grad(arguments)
+        if kind is not None:
+            return values, gradients
+        return float(values[0]), _without_axis(gradients)
+
+    def map_value_and_grad(self, *batches: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Compute the function for each sample and its gradients by the arguments.
+
+        Parameters and raises as :meth:`sum`.
+
+        Returns
+        -------
+        values : numpy.ndarray of float64
+            Of shape (N,).
+        gradients : numpy.ndarray, or lists and tuples of them
+            Nested as :meth:`value_and_grad` does it, all with a leading axis of length N.
+        """
+        arguments, program, kind = self._prepare(batches, kwargs, batched=True)
+        self._check_single(kind, "map_value_and_grad")
+        values, gradients = program.map_value_and_grad(arguments)
+        return values, gradients
+
+    def retrace(self) -> None:
+        """Forget what has been recorded, as when a Value that the function uses was replaced."""
+        self._programs.clear()
+
+    @property
+    def programs(self) -> Mapping[Hashable, Program]:
+        """What has been recorded, by the structure of the arguments, the last used one last."""
+        return MappingProxyType({key: program for key, (program, _) in self._programs.items()})
+
+    @property
+    def program(self) -> Program:
+        """The program that was used last.
+
+        Raises
+        ------
+        AttributeError
+            If nothing has been recorded yet.
+        """
+        if not self._programs:
+            raise AttributeError(f"{self} has not been traced yet: call it first")
+        return next(reversed(self._programs.values()))[0]
+
+    def __repr__(self) -> str:
+        """Tell the function's name."""
+        return f"<compiled function {getattr(self, '__name__', '?')}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Collect what was recorded; the function itself stays where it is."""
+        state = self.__dict__ | {"_function": None, "_signature": None}
+        state.pop("__wrapped__", None)
+        return state
+
+    def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], is_mean: bool) -> Value:
+        if _core.is_tracing():
+            raise TraceError(
+                f"{self} adds up samples, which a function that is being compiled cannot: call it "
+                "for one sample"
+            )
+        arguments, program, kind = self._prepare(args, kwargs, batched=True)
+        if kind is not None:
+            self._check_single(kind, "mean" if is_mean else "sum")
+        if is_mean and arguments.samples == 0:
+            raise ValueError("there are no samples, so they have no mean")
+        return program.reduce(arguments, is_mean)
+
+    def _check_single(self, kind: type | None, method: str) -> None:
+        if kind is not None:
+            raise TypeError(f"{method} is of functions that return one Value, not a {kind.__name__}")
+
+    def _prepare(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], batched: bool
+    ) -> tuple[Arguments, Program, type | None]:
+        """Find the program for the arguments, tracing the function if there is none yet."""
+        if kwargs or self._static_argnames:
+            args, call, key = self._bind(args, kwargs)
+        else:
+            call, key = self._function, None
+        arguments = Arguments(args, batched)
+        structure = arguments.structure if key is None else (arguments.structure, key)
+        known = self._programs.get(structure)
+        if known is None:
+            known = self._trace(arguments, call)
+            self._remember(structure, known)
+        elif len(self._programs) > 1:
+            self._programs.move_to_end(structure)
+        return arguments, *known
+
+    def _bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], Callable[..., Any] | None, Hashable]:
+        """Split arguments into those that are traced and a function of them."""
+        function = self._function
+        if function is None:
+            raise TraceError(
+                f"{self} has been unpickled, so it is called with neither keywords nor static "
+                "arguments"
+            )
+        if self._signature is None:
+            self._signature = inspect.signature(function)
+        bound = self._signature.bind(*args, **kwargs)
+        given = bound.arguments
+        statics = {name: given[name] for name in self._static_argnames if name in given}
+        names = tuple(name for name in given if name not in statics)
+        try:
+            hash(tuple(statics.values()))
+        except TypeError as error:
+            raise TypeError(f"static arguments must be hashable: {error}") from None
+
+        def call(*traced: Any) -> Any:
+            bound.arguments.update(zip(names, traced, strict=True))
+            return function(*bound.args, **bound.kwargs)
+
+        types = tuple(map(type, statics.values()))
+        return tuple(given[name] for name in names), call, (names, types, tuple(statics.items()))
+
+    def _trace(
+        self, arguments: Arguments, call: Callable[..., Any] | None
+    ) -> tuple[Program, type | None]:
+        if call is None:
+            raise TraceError(
+                f"{self} has been unpickled, so it is called with arguments that are structured as "
+                "they were before"
+            )
+        with _tracing:
+            trace = _core.Trace(arguments.inputs)
+            try:
+                result = call(*arguments.nest(trace.inputs))
+                kind = type(result) if isinstance(result, (list, tuple)) else None
+                outputs = [_as_value(output, call) for output in ([result] if kind is None else result)]
+                del result
+                program = trace.record(outputs)
+                del outputs
+            finally:
+                trace.close()
+        return program, kind
+
+    def _remember(self, structure: Hashable, known: tuple[Program, type | None]) -> None:
+        if len(self._programs) >= self._cache_size:
+            self._programs.popitem(last=False)
+            warnings.warn(
+                f"{self} has been traced for more than {self._cache_size} structures of arguments, "
+                "and each time takes longer than a call: pass numbers that change as arguments, "
+                "not in static_argnames, and arrays of few different shapes",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        self._programs[structure] = known
+
+
+def _as_value(output: Any, function: Callable[..., Any]) -> Value:
+    if isinstance(output, Value):
+        return output
+    try:
+        return Value(output)
+    except TypeError:
+        raise TypeError(
+            "a compiled function must return a Value or a list or tuple of Values, but "
+            f"{getattr(function, '__name__', 'this one')} returned a {type(output).__name__}"
+        ) from None
+
+
+def _restored(values: list[Value], kind: type | None) -> Any:
+    if kind is None:
+        return values[0]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return kind(*values)
+    return kind(values)
+
+
+def _without_axis(gradients: Any) -> Any:
+    """Take the only output's part of each gradient."""
+    if isinstance(gradients, np.ndarray):
+        return gradients[0] if gradients.ndim > 1 else float(gradients[0])
+    return type(gradients)(map(_without_axis, gradients))
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@overload
+def compile(function: Callable[..., Any], /) -> CompiledFunction: ...
+
+
+@overload
+def compile(
+    *, static_argnames: str | Iterable[str] = (), cache_size: int = 64
+) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    static_argnames: str | Iterable[str] = (),
+    cache_size: int = 64,
+) -> CompiledFunction | Callable[[Callable[..., Any]], CompiledFunction]:
+    """Compile a function of scalars, so that it runs over whole data sets at native speed.
+
+    The function is written for **one sample**. When it is first called with arguments of some
+    structure, it runs once with Values that stand for any number, and what it computes is recorded.
+    From then on the record is replayed. Use it as a decorator.
+
+    Values that were there before, such as the parameters of a model, are used by reference: each call
+    reads their current ``data``, and ``backward()`` of the result reaches them. If one is *replaced*
+    by another object, call :meth:`CompiledFunction.retrace`.
+
+    As the function runs with numbers it does not know, it must not look at them: reading ``data``,
+    ``float()``, comparing, and using a Value as an index raise :class:`TraceError`. Use
+    :func:`microgradx.where`, ``maximum``, ``minimum``, ``greater``, ``less`` and ``take``.
+
+    Parameters
+    ----------
+    function : callable
+        Takes Values, and lists and tuples of them, and returns a Value, or a list or tuple of
+        Values.
+    static_argnames : str or iterable of str, optional
+        Arguments that the function gets as they are. It is traced anew for each value of them.
+    cache_size : int, default 64
+        How many records are kept, one for each structure of arguments. RuntimeWarning is issued
+        when there are more.
+
+    Returns
+    -------
+    CompiledFunction
+
+    Examples
+    --------
+    >>> import numpy as np, microgradx
+    >>> w = microgradx.Value(3.0)
+    >>> @microgradx.compile
+    ... def loss(x, y):
+    ...     return (w * x - y) ** 2
+    >>> total = loss.mean(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    >>> total.backward()
+    >>> total.data, w.grad
+    (2.5, 5.0)
+    """
+    if function is None:
+        return lambda function: CompiledFunction(function, static_argnames, cache_size)
+    return CompiledFunction(function, static_argnames, cache_size)
+
+
+def take(table: Sequence[Any], index: Any) -> Any:
+    """Look up ``table[index]``, where the index may be a Value.
+
+    Parameters
+    ----------
+    table : sequence
+        Of Values or numbers, or of rows of them, all nested alike.
+    index : Value or int
+        A whole number from 0 to ``len(table) - 1``. No gradient passes to it.
+
+    Returns
+    -------
+    Value, or list of them
+        The entry. In a function that is being compiled, rows are lists.
+
+    Raises
+    ------
+    IndexError
+        If there is no such entry.
+    ValueError
+        If the rows differ in length.
+    """
+    if _core.is_tracing() and isinstance(index, Value):
+        return _take(list(table), index)
+    number = index.data if isinstance(index, Value) else index
+    if not 0 <= number < len(table) or number != int(number):
+        raise IndexError(
+            f"take() needs an index that is a whole number from 0 to {len(table) - 1}, not {number}"
+        )
+    return table[int(number)]
+
+
+def _take(entries: list[Any], index: Value) -> Any:
+    if not entries:
+        raise IndexError("table is empty")
+    if any(isinstance(entry, (list, tuple, np.ndarray)) for entry in entries):
+        return [_take(list(column), index) for column in zip(*entries, strict=True)]
+    return _core.take([e if isinstance(e, Value) else Value(e) for e in entries], index)
