@@ -38,13 +38,17 @@ def main(quick: bool = False, style: str = "text") -> int:
     if importlib.util.find_spec("micrograd") is None:
         print('bench: micrograd is not installed: pip install "microgradx[bench]"', file=sys.stderr)
         return USAGE_ERROR
+    render = {"text": as_text, "markdown": as_markdown, "json": as_json}[style]
+    return interruptible(lambda: print(render(list(measure_all(quick)))))
+
+
+def interruptible(run: Callable[[], object]) -> int:
+    """Call a function and return the exit code, also if it is interrupted."""
     try:
-        rows = list(measure_all(quick))
+        run()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    render = {"text": as_text, "markdown": as_markdown, "json": as_json}[style]
-    print(render(rows))
     return 0
 
 

@@ -35,22 +35,24 @@ class Engine:
             f"micrograd{submodule}": importlib.import_module(f"{self.name}{submodule}")
             for submodule in ("", ".engine", ".nn")
         }
+        # A program may import another one, which is executed anew as well.
+        names = (*stand_ins, *(path.stem for path in EXAMPLES.glob("*.py")))
         spec = importlib.util.spec_from_file_location(
             f"{Path(program).stem}_on_{self.name}", EXAMPLES / program
         )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        displaced = {name: sys.modules.get(name) for name in stand_ins}
+        displaced = {name: sys.modules.pop(name) for name in names if name in sys.modules}
         sys.modules.update(stand_ins)
+        sys.path.insert(0, str(EXAMPLES))
         try:
             spec.loader.exec_module(module)
         finally:
-            for name, original in displaced.items():
-                if original is None:
-                    del sys.modules[name]
-                else:
-                    sys.modules[name] = original
+            sys.path.remove(str(EXAMPLES))
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(displaced)
         return module
 
 

@@ -6,15 +6,17 @@ import itertools
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from microgradx.demo import Floats, Labels, two_moons
 
 from .engines import Engine
+from .scalars import readme_value
 
 Result = TypeVar("Result")
 
@@ -30,17 +32,29 @@ class Step:
     Attributes
     ----------
     run
-        Does the step and returns the loss that it found.
-    parameters
-        Returns the numbers that are trained.
+        Does the step and returns the loss that it found, or what else it computed.
+    results
+        Returns the numbers that are trained, or if none are, the gradients.
     """
 
-    run: Callable[[], float]
-    parameters: Callable[[], Iterable[float]]
+    run: Callable[[], Any]
+    results: Callable[[], Iterable[float]]
 
-    def __call__(self) -> float:
+    def __call__(self) -> Any:
         """Do the step and return its loss."""
         return self.run()
+
+
+def evaluation(evaluate: Callable[[], tuple[Any, Any]]) -> Step:
+    """Return a step that trains nothing: it finds a number, or many, and the gradients."""
+    gradients: Any = None
+
+    def run() -> Any:
+        nonlocal gradients
+        values, gradients = evaluate()
+        return values
+
+    return Step(run, lambda: np.ravel(gradients))
 
 
 def readme_expression(engine: Engine) -> Callable[[], object]:
@@ -48,16 +62,7 @@ def readme_expression(engine: Engine) -> Callable[[], object]:
     Value = engine.Value
 
     def expression() -> None:
-        a, b = Value(-4.0), Value(2.0)
-        c, d = a + b, a * b + b**3
-        c += c + 1
-        c += 1 + c + (-a)
-        d += d * 2 + (b + a).relu()
-        d += 3 * d + (b - a).relu()
-        f = (c - d) ** 2
-        g = f / 2.0
-        g += 10.0 / f
-        g.backward()
+        readme_value(Value(-4.0), Value(2.0), Value.relu).backward()
 
     return expression
 
@@ -66,6 +71,12 @@ def moons_data() -> tuple[Floats, Labels]:
     """Return the 100 points of micrograd's demo and their labels, -1 and 1."""
     points, labels = two_moons(samples=100, noise=0.1, random_state=SEED)
     return points, labels * 2 - 1
+
+
+def max_margin(scores: Sequence[Any], labels: Iterable[float]) -> Any:
+    """Return the mean of the losses of micrograd's demo."""
+    losses = [(1 + -yi * score).relu() for yi, score in zip(labels, scores, strict=True)]
+    return sum(losses) * (1.0 / len(losses))
 
 
 def moons_step(engine: Engine) -> Step:
@@ -78,9 +89,7 @@ def moons_step(engine: Engine) -> Step:
     def step() -> float:
         inputs = [list(map(Value, row)) for row in points]
         scores = list(map(model, inputs))
-        losses = [(1 + -yi * score).relu() for yi, score in zip(labels, scores, strict=True)]
-        data_loss = sum(losses) * (1.0 / len(losses))
-        loss = data_loss + 1e-4 * sum(p * p for p in model.parameters())
+        loss = max_margin(scores, labels) + 1e-4 * sum(p * p for p in model.parameters())
         sum((yi > 0) == (score.data > 0) for yi, score in zip(labels, scores, strict=True))
         model.zero_grad()
         loss.backward()

@@ -121,19 +121,19 @@ def as_text(rows: Sequence[Row]) -> str:
     return f"{table}\n\n{method}\n{textwrap.fill(environment_line(MICROGRAD.name), 100)}"
 
 
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first line is the heading, numbers to the right."""
+def markdown_table(lines: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return a table whose first line is the heading, all but so many columns to the right."""
     headings, *body = lines
-    rules = ["---", *["---:"] * (len(headings) - 1)]
+    rules = ["---"] * names + ["---:"] * (len(headings) - names)
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rules, *body))
 
 
-def text_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns, the first to the left and the others to the right."""
+def text_table(lines: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return aligned columns, the first `names` to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
+            cell.ljust(width) if column < names else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -10,7 +10,7 @@ nodes: an attention block of 4 heads over 8 positions, 16 numbers a character.
 import argparse
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ BLOCK = 8
 
 Vector = list[Value]
 Matrix = list[Vector]
+Past = list[tuple[Vector, Vector]]
+Softmax = Callable[[Vector], Vector]
 
 
 def exp(self: Value) -> Value:
@@ -132,7 +134,7 @@ def softmax(x: Vector) -> Vector:
     return [power * scale for power in powers]
 
 
-def attend(model: Model, x: Vector, past: list[tuple[Vector, Vector]]) -> Vector:
+def attend(model: Model, x: Vector, past: Past, softmax: Softmax = softmax) -> Vector:
     """Let a position look at itself and at those before it, and remember it in `past`."""
     query = linear(model.queries, x)
     past.append((linear(model.keys, x), linear(model.values, x)))
@@ -146,7 +148,7 @@ def attend(model: Model, x: Vector, past: list[tuple[Vector, Vector]]) -> Vector
     return linear(model.mix, heads)
 
 
-def predict(model: Model, character: str, past: list[tuple[Vector, Vector]]) -> Vector:
+def transform(model: Model, character: Vector, past: Past, softmax: Softmax = softmax) -> Vector:
     """Return the probabilities of the character that follows.
 
     Parameters
@@ -154,21 +156,28 @@ def predict(model: Model, character: str, past: list[tuple[Vector, Vector]]) -> 
     model
         The weights.
     character
-        The character at this position.
+        The embedding of the character at this position.
     past
         The keys and values of the positions before this one; this one's are appended.
+    softmax
+        Makes probabilities of numbers.
     """
-    x = add(model.characters[ALPHABET.index(character)], model.positions[len(past)])
-    x = add(x, attend(model, normalise(x), past))
+    x = add(character, model.positions[len(past)])
+    x = add(x, attend(model, normalise(x), past, softmax))
     hidden = [h.relu() for h in linear(model.expand, normalise(x))]
     x = add(x, linear(model.contract, hidden))
     return softmax(linear(model.scores, normalise(x)))
 
 
+def predict(model: Model, character: str, past: Past) -> Vector:
+    """Return the probabilities of the character that follows the one given; see `transform`."""
+    return transform(model, model.characters[ALPHABET.index(character)], past)
+
+
 def loss_of(model: Model, name: str) -> Value:
     """Return the mean cross-entropy of the characters of a name, its end included."""
     text = (END + name + END)[: BLOCK + 1]
-    past: list[tuple[Vector, Vector]] = []
+    past: Past = []
     losses = [
         -predict(model, character, past)[ALPHABET.index(following)].log()
         for character, following in pairwise(text)
@@ -201,7 +210,7 @@ def train(model: Model, steps: int, seed: int = 1337) -> Iterator[float]:
 def sample(model: Model, generator: random.Random) -> str:
     """Return an invented name."""
     name = ""
-    past: list[tuple[Vector, Vector]] = []
+    past: Past = []
     while len(past) < BLOCK:
         chances = [p.data for p in predict(model, (END + name)[-1], past)]
         (character,) = generator.choices(ALPHABET, chances)

@@ -80,6 +80,15 @@ def nodes_return_to_the_baseline() -> Iterator[None]:
     assert count_living_nodes() <= before  # less if what a failed test has left goes only now
 
 
+@pytest.fixture
+def micrograd_left_alone() -> Iterator[None]:
+    """Take away what a program has added to micrograd's class."""
+    before = set(vars(MICROGRAD.Value))
+    yield
+    for name in set(vars(MICROGRAD.Value)) - before:
+        delattr(MICROGRAD.Value, name)
+
+
 @pytest.fixture(scope="module")
 def quick_collections() -> Iterator[None]:
     """Have the collector look at what a module's tests make, and not at what has been imported."""

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from operator import truediv
 from typing import Any
 
@@ -225,15 +224,6 @@ def test_programs_are_loaded_for_their_engine() -> None:
     for engine in engines.ENGINES:
         assert engine.load("lecture.py").Value is engine.Value
     assert {name: sys.modules[name] for name in before} == before
-
-
-@pytest.fixture
-def micrograd_left_alone() -> Iterator[None]:
-    """Take away what a program has added to micrograd's class."""
-    before = set(vars(micrograd.engine.Value))
-    yield
-    for name in set(vars(micrograd.engine.Value)) - before:
-        delattr(micrograd.engine.Value, name)
 
 
 @pytest.mark.usefixtures("micrograd_left_alone")

@@ -1,5 +1,6 @@
 """Every row of the table of operations: value, derivative, limits, label, documentation."""
 
+import functools
 import inspect
 import math
 import operator
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import MICROGRAD
-from microgradx import Value
+from microgradx import Value, _core
 from microgradx._core import OPS
 
 # The same operation on floats, from Python's own library.
@@ -17,6 +18,12 @@ REFERENCE: dict[str, Callable[..., float]] = {
     "add": operator.add,
     "mul": operator.mul,
     "pow": math.pow,
+    "maximum": max,
+    "minimum": min,
+    "greater": lambda x, y: float(x > y),
+    "less": lambda x, y: float(x < y),
+    "if_true": lambda x, y: y if x else -0.0,
+    "if_false": lambda x, y: -0.0 if x else y,
     "relu": lambda x: max(x, 0.0),
     "tanh": math.tanh,
     "exp": math.exp,
@@ -27,7 +34,17 @@ REFERENCE: dict[str, Callable[..., float]] = {
     "sin": math.sin,
     "cos": math.cos,
 }
-LABELS = {"add": "+", "mul": "*", "pow": "**", "relu": "ReLU"}
+LABELS = {
+    **{"add": "+", "mul": "*", "pow": "**", "relu": "ReLU"},
+    **{"maximum": "max", "minimum": "min", "greater": ">", "less": "<"},
+    **{"if_true": "if", "if_false": "else"},
+}
+# Where PyTorch has no function of the name; it does not differentiate comparisons at all.
+TORCH: dict[str, Callable[..., Any]] = {
+    "if_true": lambda torch, x, y: torch.where(x != 0, y, -0.0),
+    "if_false": lambda torch, x, y: torch.where(x == 0, y, -0.0),
+}
+COMPARISONS = ("greater", "less")
 
 rows = pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
 
@@ -35,16 +52,16 @@ rows = pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
 def operation(row: Any) -> Callable[..., Value]:
     if row.arity == 1:
         return operator.methodcaller(row.name)
-    binary: Callable[..., Value] = getattr(operator, row.name)
+    binary: Callable[..., Value] = getattr(operator, row.name, None) or getattr(_core, row.name)
     return binary
 
 
 def points(row: Any) -> list[tuple[float, ...]]:
+    # No two operands are equal, as a comparison jumps there.
     low, high = row.interval
-    line = np.linspace(low, high, 9)[1:-1]
+    lines = [np.linspace(low, high, 9 - place)[1:-1] for place in range(row.arity)]
     return [
-        tuple(map(float, p))
-        for p in np.stack(np.meshgrid(*[line] * row.arity), -1).reshape(-1, row.arity)
+        tuple(map(float, p)) for p in np.stack(np.meshgrid(*lines), -1).reshape(-1, row.arity)
     ]
 
 
@@ -78,14 +95,18 @@ def test_derivative_against_finite_differences(row: Any) -> None:
             assert derivative == pytest.approx(difference, rel=1e-8, abs=1e-9)
 
 
-@rows
+@pytest.mark.parametrize(
+    "row", [row for row in OPS if row.name not in COMPARISONS], ids=lambda row: row.name
+)
 def test_derivative_against_torch(row: Any) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    function = getattr(torch, row.name)
+    function = (
+        functools.partial(TORCH[row.name], torch) if row.name in TORCH else getattr(torch, row.name)
+    )
     for point in points(row):
         operands = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in point]
         function(*operands).backward()
-        expected = [operand.grad.item() for operand in operands]
+        expected = [0.0 if it.grad is None else it.grad.item() for it in operands]
         assert gradients(row, point) == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
 
@@ -122,6 +143,8 @@ def test_documentation(row: Any) -> None:
         method = getattr(Value, row.name)
         assert inspect.getdoc(method) == row.doc
         assert str(inspect.signature(method)) == "(self, /)"
+    elif hasattr(_core, row.name):
+        assert row.doc in (inspect.getdoc(getattr(_core, row.name)) or "")
 
 
 @rows

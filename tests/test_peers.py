@@ -5,7 +5,6 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ objection_to = cache(contestants.Peer.objection)
 def two_steps(peer: Any, workload: str) -> tuple[Any, ...]:
     step = peer.steps[workload]()
     first = step()
-    parameters = np.array(step.parameters())  # a copy: NumPy shares PyTorch's memory
+    parameters = np.array(step.results())  # a copy: NumPy shares PyTorch's memory
     return first, parameters, step()
 
 
@@ -50,16 +49,6 @@ def two_steps(peer: Any, workload: str) -> tuple[Any, ...]:
 def reference(workload: str) -> tuple[Any, ...]:
     name, its_workload = ORACLES[workload]
     return two_steps(PEERS[name], its_workload)
-
-
-@pytest.fixture
-def micrograd_left_alone() -> Iterator[None]:
-    """Take away what a program has added to micrograd's class."""
-    Value = importlib.import_module("micrograd.engine").Value
-    before = set(vars(Value))
-    yield
-    for name in set(vars(Value)) - before:
-        delattr(Value, name)
 
 
 @pytest.mark.filterwarnings("ignore")  # the peers' own are not ours to mend
@@ -107,8 +96,7 @@ def test_those_that_are_there_are_measured(
 ) -> None:
     missing = contestants.Peer("missing", "no_such_package", "pytorch")
     peers = (PEERS["micrograd"], PEERS["microgradx"], missing)
-    for module in (command, report):
-        monkeypatch.setattr(module, "PEERS", peers)
+    monkeypatch.setattr(command, "PEERS", peers)
     assert main(["bench", "--peers", "--quick", "--json"]) == 0
     captured = capsys.readouterr()
     assert "measuring digits epoch" in captured.err

@@ -35,19 +35,22 @@ class Arrays:
     def max_margin(self, layers: Sequence[Layer], points: Any, labels: Any) -> tuple[Any, Any]:
         """Return the loss of micrograd's demo, its L2 penalty included, and the scores."""
         scores = self.mlp(layers, points)[:, 0]
-        data_loss = self.np.mean(self.relu(1 - labels * scores))
         penalty = sum(self.np.sum(p * p) for layer in layers for p in layer)
-        return data_loss + PENALTY * penalty, scores
+        return self._margin_loss(scores, labels) + PENALTY * penalty, scores
 
     def max_margin_loss(self, layers: Sequence[Layer], points: Any, labels: Any) -> Any:
         """Return that loss alone."""
         return self.max_margin(layers, points, labels)[0]
 
+    def data_loss(self, layers: Sequence[Layer], points: Any, labels: Any) -> Any:
+        """Return that loss without the penalty."""
+        return self._margin_loss(self.mlp(layers, points)[:, 0], labels)
+
     def accuracy(self, scores: Any, labels: Any) -> Any:
         """Return the share of points on the right side."""
         return self.np.mean((scores > 0) == (labels > 0))
 
-    def digits_loss(self, layers: Sequence[Layer], images: Any, targets: Any) -> Any:
+    def cross_entropy(self, layers: Sequence[Layer], images: Any, targets: Any) -> Any:
         """Return the mean cross-entropy of a batch; a row of `targets` has a one at the digit."""
         return self._cross_entropy(self.mlp(layers, images), targets)
 
@@ -78,6 +81,9 @@ class Arrays:
         v = second * v + (1 - second) * gradient**2
         deviation = self.np.sqrt(v / (1 - second**step)) + 1e-8
         return p - GPT_RATE * m / (1 - first**step) / deviation, m, v
+
+    def _margin_loss(self, scores: Any, labels: Any) -> Any:
+        return self.np.mean(self.relu(1 - labels * scores))
 
     def _cross_entropy(self, scores: Any, targets: Any) -> Any:
         return -self.np.sum(self.log_softmax(scores) * targets) / len(targets)

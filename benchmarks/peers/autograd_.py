@@ -62,7 +62,7 @@ def moons_sgd_step() -> Step:
 def digits_epoch() -> Step:
     """Return an epoch on the digits: for each batch forward, backward, update."""
     batches = [(images, one_hot(labels, 10)) for images, labels in digits_batches()]
-    return _descent(ARRAYS.digits_loss, first_layers(DIGITS_SIZES), batches)
+    return _descent(ARRAYS.cross_entropy, first_layers(DIGITS_SIZES), batches)
 
 
 def gpt_step() -> Step:

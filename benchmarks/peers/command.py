@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from microgradx.demo import has_matplotlib, objection_to
 
-from ..command import INTERRUPTED, USAGE_ERROR, announce
+from ..command import USAGE_ERROR, announce, interruptible
 from ..timing import measure
 from ..worker import Worker
-from .contestants import PEERS
+from .contestants import PEERS, Peer
 from .report import Result, as_json, as_markdown, as_text
 from .workloads import WORKLOADS
 
@@ -38,45 +39,56 @@ def main(quick: bool = False, style: str = "text", plot: str | None = None) -> i
     if objection:
         print(f"bench: {objection}", file=sys.stderr)
         return USAGE_ERROR
-    try:
-        result = measure_peers(quick)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    print({"text": as_text, "markdown": as_markdown, "json": as_json}[style](result))
-    if plot is not None:
-        from .plot import draw
 
-        draw(result, plot)
-    return 0
+    def run() -> None:
+        result = measure_peers(quick)
+        print({"text": as_text, "markdown": as_markdown, "json": as_json}[style](result))
+        if plot is not None:
+            from .plot import draw
+
+            draw(result, plot)
+
+    return interruptible(run)
 
 
 def measure_peers(quick: bool) -> Result:
     """Measure one workload after the other, saying on standard error which."""
-    left_out: dict[str, str] = {}
     samples: dict[str, dict[str, list[float]]] = {}
+    with processes(PEERS) as (workers, left_out):
+        for workload in WORKLOADS:
+            announce(workload)
+            taking_part = {
+                peer: worker for peer, worker in workers.items() if workload not in peer.lacks
+            }
+            samples[workload] = measure_workload(workload, taking_part, quick)
+    return Result(samples, left_out)
+
+
+@contextmanager
+def processes(peers: Iterable[Peer]) -> Iterator[tuple[dict[Peer, Worker], dict[str, str]]]:
+    """Start a process for each peer that can be used here; of the others tell the names and why."""
+    workers: dict[Peer, Worker] = {}
+    left_out: dict[str, str] = {}
     with ExitStack() as stack:
-        workers = {}
-        for peer in PEERS:
+        for peer in dict.fromkeys(peers):
             if objection := peer.objection():
                 left_out[peer.name] = objection
             else:
                 worker = Worker(peer.name, f"{__package__}.worker")
                 workers[peer] = stack.enter_context(worker)
-        for workload in WORKLOADS:
-            announce(workload)
-            contestants = {
-                peer.name: partial(worker.seconds, workload)
-                for peer, worker in workers.items()
-                if workload not in peer.lacks
-            }
-            samples[workload] = measure(
-                contestants,
-                collect=False,
-                rounds=1 if quick else ROUNDS,
-                span=0.001 if quick else SPAN,
-            )
-    return Result(samples, left_out)
+        yield workers, left_out
+
+
+def measure_workload(
+    workload: str, workers: Mapping[Peer, Worker], quick: bool
+) -> dict[str, list[float]]:
+    """Return the seconds of each round, by the peers' names."""
+    return measure(
+        {peer.name: partial(worker.seconds, workload) for peer, worker in workers.items()},
+        collect=False,
+        rounds=1 if quick else ROUNDS,
+        span=0.001 if quick else SPAN,
+    )
 
 
 def _objection_to_plot(path: str) -> str | None:

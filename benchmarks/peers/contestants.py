@@ -56,16 +56,19 @@ class Peer:
         return errors[-1] if errors else f"it ended with code {trial.returncode}"
 
 
-PEERS = (
-    Peer(
-        "micrograd",
-        "micrograd",
-        "micrograd_",
-        {MOONS_SGD: "it has no optimiser", DIGITS: "it has neither exp nor log"},
-    ),
-    Peer("microgradx", "microgradx", "microgradx_"),
-    Peer("PyTorch", "torch", "pytorch"),
-    Peer("torch.compile", "torch", "compiled"),
-    Peer("JAX", "jax", "jax_"),
-    Peer("autograd", "autograd", "autograd_"),
+MICROGRAD = Peer(
+    "micrograd",
+    "micrograd",
+    "micrograd_",
+    {MOONS_SGD: "it has no optimiser", DIGITS: "it has neither exp nor log"},
 )
+MICROGRADX = Peer("microgradx", "microgradx", "microgradx_")
+COMPILED = Peer("microgradx.compile", "microgradx", "microgradx_compiled")
+PYTORCH = Peer("PyTorch", "torch", "pytorch")
+TORCH_COMPILE = Peer("torch.compile", "torch", "compiled")
+JAX = Peer("JAX", "jax", "jax_")
+AUTOGRAD = Peer("autograd", "autograd", "autograd_")
+CASADI = Peer("CasADi", "casadi", "casadi_")
+
+EVERYBODY = (MICROGRAD, MICROGRADX, COMPILED, PYTORCH, TORCH_COMPILE, JAX, AUTOGRAD, CASADI)
+PEERS = (MICROGRAD, MICROGRADX, PYTORCH, TORCH_COMPILE, JAX, AUTOGRAD)

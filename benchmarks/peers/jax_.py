@@ -10,23 +10,31 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ..programs import Step, moons_data
+from ..programs import Step, evaluation, moons_data
+from ..scalars import readme_value
 from .arrays import Arrays
 from .workloads import (
+    DECAY,
     DIGITS,
     DIGITS_SIZES,
     GPT,
+    IMAGES,
+    IMAGES_SIZES,
     MOONS,
+    MOONS_DECAY,
     MOONS_SGD,
     MOONS_SIZES,
     RATE,
+    SAMPLES,
     digits_batches,
     first_layers,
     gpt_heads,
     gpt_state,
     gpt_tokens,
+    images_batch,
     neurons,
     one_hot,
+    readme_operands,
 )
 
 jax.config.update("jax_enable_x64", True)
@@ -54,7 +62,27 @@ def moons_sgd_step() -> Step:
 def digits_epoch() -> Step:
     """Return an epoch on the digits: for each batch forward, backward, update."""
     batches = [(images, one_hot(labels, 10)) for images, labels in digits_batches()]
-    return _descent(ARRAYS.digits_loss, first_layers(DIGITS_SIZES), batches)
+    return _descent(ARRAYS.cross_entropy, first_layers(DIGITS_SIZES), batches)
+
+
+def moons_decay_step() -> Step:
+    """Return a step of the demo: forward, backward, update with weight decay."""
+    return _descent(ARRAYS.data_loss, first_layers(MOONS_SIZES), [moons_data()], DECAY)
+
+
+def images_step() -> Step:
+    """Return a step on a batch of large images: forward, backward, update."""
+    images, labels = images_batch()
+    batch = images, one_hot(labels, IMAGES_SIZES[-1])
+    return _descent(ARRAYS.cross_entropy, first_layers(IMAGES_SIZES), [batch])
+
+
+def samples() -> Step:
+    """Return the README's expression over many samples, each with its gradient."""
+    differentiate = jax.value_and_grad(partial(readme_value, relu=jax.nn.relu), (0, 1))
+    evaluate = jax.jit(jax.vmap(differentiate))
+    operands = jax.device_put(readme_operands())
+    return evaluation(lambda: jax.block_until_ready(evaluate(*operands)))
 
 
 def gpt_step() -> Step:
@@ -97,11 +125,15 @@ class _Training:
         return float(loss)
 
 
-def _descent(loss_of: Callable[..., Any], layers: Any, batches: Sequence[Any]) -> Step:
+def _descent(
+    loss_of: Callable[..., Any], layers: Any, batches: Sequence[Any], weight_decay: float = 0
+) -> Step:
     differentiate = jax.value_and_grad(loss_of)
 
     def update(layers: Any, *batch: Any) -> Any:
         loss, gradients = differentiate(layers, *batch)
+        if weight_decay:
+            gradients = jax.tree.map(lambda p, g: g + weight_decay * p, layers, gradients)
         return _descended(layers, gradients), loss
 
     training = _Training(update, layers, batches)
@@ -112,4 +144,12 @@ def _descended(parameters: Any, gradients: Any) -> Any:
     return jax.tree.map(lambda p, gradient: p - RATE * gradient, parameters, gradients)
 
 
-STEPS = {MOONS: moons_step, MOONS_SGD: moons_sgd_step, GPT: gpt_step, DIGITS: digits_epoch}
+STEPS = {
+    MOONS: moons_step,
+    MOONS_SGD: moons_sgd_step,
+    GPT: gpt_step,
+    DIGITS: digits_epoch,
+    MOONS_DECAY: moons_decay_step,
+    IMAGES: images_step,
+    SAMPLES: samples,
+}

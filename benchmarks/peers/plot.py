@@ -7,8 +7,8 @@ from typing import Any
 from microgradx.demo import picture_format
 
 from ..report import seconds_with_unit, short
-from .contestants import Peer
-from .report import OURS, PYTORCH, Result
+from .contestants import MICROGRADX, PYTORCH, Peer
+from .report import Result
 from .workloads import DIGITS, GPT, MOONS, MOONS_SGD
 
 SUBTITLES = {
@@ -37,7 +37,7 @@ def draw(result: Result, path: str) -> None:
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.invert_yaxis()
     figure.suptitle("Training in float64 on one thread", color=INK, fontsize=13)
-    quantity = "time, and its ratio to PyTorch's" if PYTORCH not in result.left_out else "time"
+    quantity = "time, and its ratio to PyTorch's" if PYTORCH.name not in result.left_out else "time"
     figure.supxlabel(f"{quantity}; shorter is faster", color=FAINT, fontsize=9)
     # Neither the date nor random identifiers: the same result is the same file.
     with rc_context({"svg.hashsalt": "microgradx"}):
@@ -66,7 +66,7 @@ def _draw_peer(axes: Any, result: Result, workload: str, peer: Peer, place: int)
         left = axes.get_yaxis_transform()
         axes.annotate(peer.lacks[workload], (0, place), (4, 0), left, color=FAINT, **beside)
         return
-    ours = peer.name == OURS
+    ours = peer == MICROGRADX
     axes.barh(place, seconds, height=0.72, color=ORANGE if ours else BLUE, zorder=2)
     beside |= {"weight": "bold" if ours else "normal"}
     beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}

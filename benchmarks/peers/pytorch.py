@@ -10,24 +10,32 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..programs import Step, moons_data
+from ..programs import Step, evaluation, moons_data
+from ..scalars import readme_value
 from .workloads import (
+    DECAY,
     DIGITS,
     DIGITS_SIZES,
     GPT,
     GPT_BETAS,
     GPT_RATE,
+    IMAGES,
+    IMAGES_SIZES,
     MOONS,
+    MOONS_DECAY,
     MOONS_SGD,
     MOONS_SIZES,
     PENALTY,
     RATE,
+    SAMPLES,
     digits_batches,
     first_layers,
     gpt_heads,
     gpt_tokens,
     gpt_weights,
+    images_batch,
     neurons,
+    readme_operands,
 )
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -56,20 +64,35 @@ def moons_step(compiled: Compile) -> Step:
 
 def moons_sgd_step(compiled: Compile) -> Step:
     """Return a step of the demo: forward, zero_grad, backward, SGD."""
-    model = _mlp(MOONS_SIZES)
     loss_of = compiled(lambda *given: _max_margin(*given)[0])
-    optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
-    step = _training(partial(loss_of, model), optimiser, [moons_data()])
-    return Step(step, partial(_neurons, model))
+    return _descent(loss_of, _mlp(MOONS_SIZES), [moons_data()])
 
 
 def digits_epoch(compiled: Compile) -> Step:
     """Return an epoch on the digits: for each batch forward, zero_grad, backward, SGD."""
-    model = _mlp(DIGITS_SIZES)
-    loss_of = compiled(lambda model, *batch: functional.cross_entropy(model(batch[0]), batch[1]))
-    optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
-    epoch = _training(partial(loss_of, model), optimiser, digits_batches())
-    return Step(epoch, partial(_neurons, model))
+    return _descent(compiled(_cross_entropy), _mlp(DIGITS_SIZES), digits_batches())
+
+
+def moons_decay_step(compiled: Compile) -> Step:
+    """Return a step of the demo: forward, zero_grad, backward, SGD with weight decay."""
+    return _descent(compiled(_data_loss), _mlp(MOONS_SIZES), [moons_data()], DECAY)
+
+
+def images_step(compiled: Compile) -> Step:
+    """Return a step on a batch of large images: forward, zero_grad, backward, SGD."""
+    return _descent(compiled(_cross_entropy), _mlp(IMAGES_SIZES), [images_batch()])
+
+
+def samples(compiled: Compile) -> Step:
+    """Return the README's expression over many samples, each with its gradient."""
+    operands = [torch.from_numpy(array).requires_grad_() for array in readme_operands()]
+    value_of = compiled(partial(readme_value, relu=torch.relu))
+
+    def evaluate() -> tuple[Any, Any]:
+        values = value_of(*operands)
+        return values.detach(), torch.autograd.grad(values.sum(), operands)
+
+    return evaluation(evaluate)
 
 
 def gpt_step(compiled: Compile) -> Step:
@@ -90,7 +113,21 @@ def steps(compiled: Compile) -> dict[str, Callable[[], Step]]:
         MOONS_SGD: partial(moons_sgd_step, compiled),
         GPT: partial(gpt_step, compiled),
         DIGITS: partial(digits_epoch, compiled),
+        MOONS_DECAY: partial(moons_decay_step, compiled),
+        IMAGES: partial(images_step, compiled),
+        SAMPLES: partial(samples, compiled),
     }
+
+
+def _descent(
+    loss_of: Callable[..., Any],
+    model: Any,
+    batches: Sequence[tuple[Any, Any]],
+    weight_decay: float = 0,
+) -> Step:
+    optimiser = torch.optim.SGD(model.parameters(), lr=RATE, weight_decay=weight_decay)
+    step = _training(partial(loss_of, model), optimiser, batches)
+    return Step(step, partial(_neurons, model))
 
 
 def _training(
@@ -125,8 +162,20 @@ def _neurons(model: Any) -> Any:
 
 def _max_margin(model: Any, points: Any, labels: Any) -> tuple[Any, Any]:
     scores = model(points).squeeze(1)
-    data_loss = functional.relu(1 - labels * scores).mean()
-    return data_loss + PENALTY * sum((p * p).sum() for p in model.parameters()), scores
+    penalty = sum((p * p).sum() for p in model.parameters())
+    return _margin_loss(scores, labels) + PENALTY * penalty, scores
+
+
+def _data_loss(model: Any, points: Any, labels: Any) -> Any:
+    return _margin_loss(model(points).squeeze(1), labels)
+
+
+def _margin_loss(scores: Any, labels: Any) -> Any:
+    return functional.relu(1 - labels * scores).mean()
+
+
+def _cross_entropy(model: Any, images: Any, labels: Any) -> Any:
+    return functional.cross_entropy(model(images), labels)
 
 
 def _gpt_loss(weights: dict[str, Any], tokens: Any, following: Any, heads: int) -> Any:

@@ -16,10 +16,7 @@ from ..report import (
     short,
     text_table,
 )
-from .contestants import PEERS, Peer
-
-OURS = "microgradx"
-PYTORCH = "PyTorch"
+from .contestants import EVERYBODY, MICROGRADX, PYTORCH, Peer
 
 METHOD = """\
 Each cell is a time and its ratio to PyTorch's. Everything computes in float64, on one thread, each
@@ -61,25 +58,32 @@ class Result:
     samples: dict[str, dict[str, list[float]]]
     left_out: dict[str, str]
 
+    def reference(self, workload: str) -> str:
+        """Return whose time is the unit of ratios."""
+        return PYTORCH.name
+
     def seconds(self, workload: str, peer: str) -> float | None:
         """Return the least of the rounds, or None if the peer has no part in it."""
         rounds = self.samples[workload].get(peer)
         return min(rounds) if rounds else None
 
     def ratio(self, workload: str, peer: str) -> float | None:
-        """Return in how many times PyTorch's time the peer is done."""
-        seconds, reference = self.seconds(workload, peer), self.seconds(workload, PYTORCH)
+        """Return in how many times the time of the reference the peer is done."""
+        seconds = self.seconds(workload, peer)
+        reference = self.seconds(workload, self.reference(workload))
         return seconds / reference if seconds and reference else None
 
     @property
     def peers(self) -> list[Peer]:
         """Those that were measured."""
-        return [peer for peer in PEERS if peer.name not in self.left_out]
+        names = {name for times in self.samples.values() for name in times}
+        return [peer for peer in EVERYBODY if peer.name in names]
 
     @property
     def packages(self) -> list[str]:
         """What is installed for them, besides microgradx."""
-        return [name for name in dict.fromkeys(p.package for p in self.peers) if name != OURS]
+        packages = dict.fromkeys(peer.package for peer in self.peers)
+        return [package for package in packages if package != MICROGRADX.package]
 
     @property
     def remarks(self) -> list[str]:
@@ -89,46 +93,60 @@ class Result:
             f"{peer.name} is left out of the {workload}: {reason}."
             for peer in self.peers
             for workload, reason in peer.lacks.items()
+            if workload in self.samples
         ]
         return left_out + lacking
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All times."""
+        return [
+            {
+                "workload": workload,
+                "peer": peer,
+                "minimum": min(rounds),
+                "median": median(rounds),
+                "ratio": self.ratio(workload, peer),
+                "samples": rounds,
+            }
+            for workload, peers in self.samples.items()
+            for peer, rounds in peers.items()
+        ]
 
 
 def as_json(result: Result) -> str:
     """Return all that was measured, and where."""
-    rows = [
-        {
-            "workload": workload,
-            "peer": peer,
-            "minimum": min(rounds),
-            "median": median(rounds),
-            "ratio": result.ratio(workload, peer),
-            "samples": rounds,
-        }
-        for workload, peers in result.samples.items()
-        for peer, rounds in peers.items()
-    ]
     document: dict[str, Any] = {
         "environment": environment(*result.packages),
         "remarks": result.remarks,
-        "rows": rows,
+        "rows": result.rows,
     }
     return json.dumps(document, indent=2)
 
 
 def as_markdown(result: Result) -> str:
     """Return a table for the README, what is missing in it, and where it was measured."""
-    table = markdown_table(_table(result, "{} ({})"))
-    paragraphs = [table, " ".join(result.remarks), environment_line(*result.packages)]
-    return "\n\n".join(filter(None, paragraphs))
+    return markdown(result, markdown_table(_table(result, "{} ({})")))
 
 
 def as_text(result: Result) -> str:
     """Return a table for the terminal, what is missing in it, how it was measured, and where."""
+    return text(result, text_table(_table(result, "{:>7}  {:>7}")), METHOD)
+
+
+def markdown(result: Result, table: str) -> str:
+    """Return a table with what is missing in it, and where it was measured."""
+    paragraphs = [table, " ".join(result.remarks), environment_line(*result.packages)]
+    return "\n\n".join(filter(None, paragraphs))
+
+
+def text(result: Result, table: str, method: str) -> str:
+    """Return a table with what is missing in it, how it was measured, and where."""
     rounds = {len(rounds) for peers in result.samples.values() for rounds in peers.values()}
     paragraphs = [
-        text_table(_table(result, "{:>7}  {:>7}")),
+        table,
         "\n".join(result.remarks),
-        METHOD.format(rounds=max(rounds)).rstrip(),
+        method.format(rounds=max(rounds)).rstrip(),
         textwrap.fill(environment_line(*result.packages), 100),
     ]
     return "\n\n".join(filter(None, paragraphs))

@@ -14,6 +14,7 @@ from microgradx.demo import Floats
 
 from ..engines import MICROGRADX
 from ..programs import GPT_NAME, SEED
+from ..scalars import Operation, random_operations
 
 Integers = npt.NDArray[np.intp]
 Layer = tuple[Any, Any]
@@ -25,11 +26,30 @@ GPT = "GPT step"
 DIGITS = "digits epoch"
 WORKLOADS = (MOONS, MOONS_SGD, GPT, DIGITS)
 
+MOONS_DECAY = "moons step, weight decay"
+IMAGES = "784-128-10 step"
+RECURRENCE = "recurrence"
+RANDOM = "random expression"
+SAMPLES = "README expression, batch"
+GPT_SGD = "GPT step, SGD"
+TRACE_RECURRENCE = "recurrence, traced"
+TRACE_RANDOM = "random expression, traced"
+TRACE_IMAGES = "784-128-10, traced"
+TRACE_GPT = "GPT, traced"
+
 MOONS_SIZES = (2, 16, 16, 1)
 DIGITS_SIZES = (64, 32, 10)
+IMAGES_SIZES = (784, 128, 10)
 BATCH = 32
+IMAGES_BATCH = 128
 RATE = 0.1
 PENALTY = 1e-4
+# Half of it is the factor of a penalty with the same gradient.
+DECAY = 2 * PENALTY
+
+NODES = 50_000
+START = np.array([0.5, 1.0])
+README_SAMPLES = 100_000
 
 GPT_RATE = 0.01
 GPT_BETAS = (0.9, 0.99)
@@ -64,6 +84,27 @@ def digits_batches() -> list[tuple[Floats, Integers]]:
         (images[start : start + BATCH] / 16, labels[start : start + BATCH])
         for start in range(0, len(images), BATCH)
     ]
+
+
+def images_batch() -> tuple[Floats, Integers]:
+    """Return images of noise, 784 numbers each, and labels from 0 to 9."""
+    generator = np.random.default_rng(SEED)
+    # Divided so that scores start from moderate numbers: a sum over 784 weights lies behind each.
+    images = generator.random((IMAGES_BATCH, IMAGES_SIZES[0])) / 28
+    return images, generator.integers(IMAGES_SIZES[-1], size=IMAGES_BATCH)
+
+
+def readme_operands() -> tuple[Floats, Floats]:
+    """Return operands of the README's expression, around those that it has there."""
+    generator = np.random.default_rng(SEED)
+    a, b = (generator.uniform(-0.05, 0.05, README_SAMPLES) for _ in range(2))
+    return a - 4, b + 2
+
+
+def random_program() -> tuple[Floats, list[Operation]]:
+    """Return numbers, and operations that make an expression of them."""
+    numbers = np.random.default_rng(SEED).uniform(-1, 1, 1_000)
+    return numbers, random_operations(numbers.tolist(), NODES, SEED)
 
 
 def one_hot(labels: Integers, classes: int) -> Floats:

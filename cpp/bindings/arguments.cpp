@@ -1,7 +1,7 @@
 // Taking arguments apart: numbers, Values and arrays, in lists and tuples however deep.
 //
-// In a call for one sample an array stands for nested lists of its numbers. In a call for many it has
-// a row for each sample, as has a list of nothing but numbers, which NumPy makes an array of.
+// In a call for one sample an array stands for nested lists of its numbers. In a call for many it
+// has a row for each sample, as has a list of nothing but numbers, which NumPy makes an array of.
 
 #include "bindings/arguments.hpp"
 
@@ -47,14 +47,15 @@ py::object Arguments::visit(const py::handle& object) {
             throw py::error_already_set();
         }
         structure_ += 'v';
-        return add_leaf({Leaf::Kind::Value, inputs_, 1, 0.0, live_node(as_value(object.ptr())), {}});
+        return add_leaf(
+            {Leaf::Kind::Value, inputs_, 1, 0.0, live_node(as_value(object.ptr())), {}});
     }
     if (PyFloat_CheckExact(object.ptr())) {
         structure_ += 'v';
         return add_leaf({Leaf::Kind::Number, inputs_, 1, PyFloat_AS_DOUBLE(object.ptr()), {}, {}});
     }
-    if (is_array(object.ptr())) {
-        return add_array(py::reinterpret_borrow<py::object>(object));
+    if (py::isinstance<py::array>(object) && py::reinterpret_borrow<py::array>(object).ndim() > 0) {
+        return add_array(py::reinterpret_borrow<py::array>(object));
     }
     if (is_nest(object)) {
         return add_nest(object);
@@ -78,7 +79,7 @@ py::object Arguments::visit(const py::handle& object) {
 
 py::object Arguments::add_nest(const py::handle& object) {
     if (batched_ && py::len(object) > 0 && is_of_numbers(object)) {
-        return add_array(py::module_::import("numpy").attr("asarray")(object));
+        return add_array(py::module_::import("numpy").attr("asarray")(object).cast<py::array>());
     }
     if (Py_EnterRecursiveCall(" in the arguments of a compiled function") != 0) {
         throw py::error_already_set();
@@ -94,20 +95,28 @@ py::object Arguments::add_nest(const py::handle& object) {
         nesting.append(visit(item));
     }
     structure_ += is_tuple ? ')' : ']';
-    return is_tuple ? py::object(py::tuple(nesting)) : py::object(nesting);
+    return as_type_of(object, nesting);
 }
 
-py::object Arguments::add_array(const py::object& object) {
-    const auto kind = object.attr("dtype").attr("kind").cast<char>();
+py::object Arguments::as_type_of(const py::handle& nest, const py::list& items) {
+    if (PyList_Check(nest.ptr())) {
+        return items;
+    }
+    const bool is_named = !PyTuple_CheckExact(nest.ptr()) && py::hasattr(nest, "_make");
+    return is_named ? py::object(nest.attr("_make")(items)) : py::object(py::tuple(items));
+}
+
+py::object Arguments::add_array(const py::array& object) {
+    const char kind = object.dtype().kind();
     if (kind == 'O' && !batched_) {
         return add_nest(object.attr("tolist")());
     }
     if (kind != 'f' && kind != 'i' && kind != 'u' && kind != 'b') {
         PyErr_Format(PyExc_TypeError, "argument %zu must be of real numbers, not %S", argument_ + 1,
-                     object.attr("dtype").ptr());
+                     object.dtype().ptr());
         throw py::error_already_set();
     }
-    Array array(object);
+    Array array = Array::check_(object) ? py::reinterpret_borrow<Array>(object) : Array(object);
     const auto dimensions = static_cast<std::size_t>(array.ndim());
     const auto size = static_cast<std::size_t>(array.size());
     structure_ += "a(";

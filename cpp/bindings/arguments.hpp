@@ -12,7 +12,7 @@
 
 namespace mgx {
 
-using Array = py::array_t<double, py::array::c_style>;
+using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 // One of the things that arguments consist of.
 struct Leaf {
@@ -22,8 +22,8 @@ struct Leaf {
     std::size_t first_input;  // of the program
     std::size_t inputs = 1;
     double number = 0.0;
-    LiveNode node;            // of a Value
-    Array array;              // of Numbers, or of Samples, a row for each
+    LiveNode node;  // of a Value
+    Array array;    // of Numbers, or of Samples, a row for each
 };
 
 class Arguments {
@@ -54,7 +54,7 @@ public:
 private:
     [[nodiscard]] py::object visit(const py::handle& object);
     [[nodiscard]] py::object add_nest(const py::handle& object);
-    [[nodiscard]] py::object add_array(const py::object& object);
+    [[nodiscard]] py::object add_array(const py::array& object);
     [[nodiscard]] py::object add_leaf(Leaf leaf);
 
     // Replace the numbers of leaves in the nesting by what `make` makes of the leaves.
@@ -67,8 +67,10 @@ private:
         for (const py::handle item : nesting) {
             mapped.append(map_nest(item, make));
         }
-        return PyTuple_Check(nesting.ptr()) ? py::object(py::tuple(mapped)) : py::object(mapped);
+        return as_type_of(nesting, mapped);
     }
+    // A list of items as a tuple if the nest is one, a named one if that is.
+    [[nodiscard]] static py::object as_type_of(const py::handle& nest, const py::list& items);
 
     bool batched_;
     std::vector<Leaf> leaves_;

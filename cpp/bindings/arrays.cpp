@@ -149,54 +149,6 @@ void assign(const py::object& values, const py::object& array) {
     }
 }
 
-// The nodes of parameters; they live as long as the list holds their Values. Throws
-// error_already_set.
-std::vector<Node*> nodes_of(const py::list& parameters) {
-    std::vector<Node*> nodes;
-    nodes.reserve(parameters.size());
-    for (const py::handle parameter : parameters) {
-        if (!is_value(parameter.ptr())) {
-            PyErr_Format(PyExc_TypeError, "params must be Values, not %.200s",
-                         Py_TYPE(parameter.ptr())->tp_name);
-            throw py::error_already_set();
-        }
-        if (!has_node(as_value(parameter.ptr()))) {
-            throw py::error_already_set();
-        }
-        nodes.push_back(as_value(parameter.ptr())->content);
-    }
-    return nodes;
-}
-
-void zero_grads(const py::list& parameters) {
-    for (Node* node : nodes_of(parameters)) {
-        node->set_grad(Scalar::integer(0.0));
-    }
-}
-
-void sgd_step(const py::list& parameters, double lr, double momentum, double weight_decay,
-              const py::buffer& velocities) {
-    const std::vector<Node*> nodes = nodes_of(parameters);
-    const py::buffer_info buffer = velocities.request(true);
-    if (static_cast<std::size_t>(buffer.size) != nodes.size() ||
-        buffer.format != py::format_descriptor<double>::format()) {
-        throw py::value_error("velocities must be floats, one for each of params");
-    }
-    auto* velocity = static_cast<double*>(buffer.ptr);
-    for (Node* node : nodes) {
-        const double grad = weight_decay == 0.0
-                                ? node->grad_value
-                                : node->grad_value + weight_decay * node->data_value;
-        double step = grad;
-        if (momentum != 0.0) {
-            step = *velocity = momentum * *velocity + grad;
-        }
-        ++velocity;
-        node->set_data(Scalar::real(node->data_value - lr * step));
-        arena.changed(*node);
-    }
-}
-
 }  // namespace
 
 void add_arrays(py::module_& module) {
@@ -235,11 +187,6 @@ void add_arrays(py::module_& module) {
                "TypeError\n    If there is anything but Values in `values` or but real numbers in "
                "`array`.\n"
                "ValueError\n    If the shapes differ or one is ragged. No Value has changed then.");
-    module.def("zero_grads", &zero_grads, "params"_a, py::pos_only(),
-               "Set the gradients of a list of Values to 0.");
-    module.def("sgd_step", &sgd_step, "params"_a, "lr"_a, "momentum"_a, "weight_decay"_a,
-               "velocities"_a, py::pos_only(),
-               "Do a step of stochastic gradient descent; see :class:`microgradx.optim.SGD`.");
 }
 
 }  // namespace mgx

@@ -1,7 +1,7 @@
 // The binary operations of ops.def that are functions, not operators, and what is made of them.
 //
-// where(condition, x, y) is a sum: of x where the condition holds, and of y where it does not. What is
-// not chosen counts as -0.0, which changes no sum, and gets no gradient.
+// where(condition, x, y) is a sum: of x where the condition holds, and of y where it does not. What
+// is not chosen counts as -0.0, which changes no sum, and gets no gradient.
 
 #include "bindings/choices.hpp"
 

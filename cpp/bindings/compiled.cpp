@@ -1,8 +1,8 @@
 // Calling recorded programs.
 //
-// Each call reads the numbers of the captured nodes as they are now. A result is a node of the arena
-// that knows its derivatives by the captured nodes: they are computed together with it, as a backward
-// pass nearly always follows, and while the numbers are in the cache it costs least.
+// Each call reads the numbers of the captured nodes as they are now. A result is a node of the
+// arena that knows its derivatives by the captured nodes: they are computed together with it, as a
+// backward pass nearly always follows, and while the numbers are in the cache it costs least.
 //
 // Plans, made for what is wanted when it is first wanted, are kept. The interpreter lock guards all
 // that belongs to the object; it is given up while a long batch runs, which touches nothing of it.
@@ -14,7 +14,10 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 
+#include "bindings/tracing.hpp"
 #include "bindings/value_object.hpp"
 #include "program/evaluate.hpp"
 #include "program/thread_pool.hpp"
@@ -51,6 +54,44 @@ py::array_t<double> array_like(const Leaf& leaf, std::optional<std::size_t> lead
     return py::array_t<double>(shape);
 }
 
+std::vector<NodeId> ids_of(const std::vector<LiveNode>& nodes) {
+    std::vector<NodeId> ids;
+    ids.reserve(nodes.size());
+    for (const LiveNode node : nodes) {
+        ids.push_back(node.id);
+    }
+    return ids;
+}
+
+// The group of these operands and of the Values among the arguments, and the derivatives by them.
+std::pair<std::uint32_t, std::vector<double>> group_with_arguments(
+    const Arguments& arguments, const std::vector<LiveNode>& captured,
+    const std::vector<double>& adjoints, std::size_t inputs) {
+    std::vector<NodeId> operands = ids_of(captured);
+    const auto first = adjoints.begin() + static_cast<std::ptrdiff_t>(inputs);
+    std::vector<double> derivatives(first, first + static_cast<std::ptrdiff_t>(captured.size()));
+    std::unordered_map<NodeId, std::size_t> places;
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+        places.emplace(operands[i], i);
+    }
+    for (const Leaf& leaf : arguments.leaves()) {
+        if (leaf.kind == Leaf::Kind::Value) {
+            const auto [place, is_new] = places.try_emplace(leaf.node.id, operands.size());
+            if (is_new) {
+                operands.push_back(leaf.node.id);
+                derivatives.push_back(0.0);
+            }
+            derivatives[place->second] += adjoints[leaf.first_input];
+        }
+    }
+    return {arena.make_group(operands), std::move(derivatives)};
+}
+
+bool has_values(const Arguments& arguments) noexcept {
+    return std::ranges::any_of(arguments.leaves(),
+                               [](const Leaf& leaf) { return leaf.kind == Leaf::Kind::Value; });
+}
+
 }  // namespace
 
 Compiled::Compiled(Program program, std::vector<PassStatistics> statistics,
@@ -58,17 +99,10 @@ Compiled::Compiled(Program program, std::vector<PassStatistics> statistics,
     : program_(std::move(program)),
       statistics_(std::move(statistics)),
       tables_(program_),
-      captured_(std::move(captured)) {
-    for (const LiveNode node : captured_) {
-        arena.retain(node);
-    }
-}
+      captured_(std::move(captured)),
+      group_(arena.make_group(ids_of(captured_))) {}
 
-Compiled::~Compiled() {
-    for (const LiveNode node : captured_) {
-        arena.release(node);
-    }
-}
+Compiled::~Compiled() { arena.release_group(group_); }
 
 const ScalarPlan& Compiled::scalar_plan(bool by_inputs, bool by_captured) {
     std::unique_ptr<ScalarPlan>& plan =
@@ -93,8 +127,12 @@ const LanePlan& Compiled::lane_plan(const LanePlan::Wish& wish) {
     return *plan;
 }
 
-std::vector<double> Compiled::initial_values(const Arguments& arguments) const {
-    std::vector<double> values(program_.values);
+void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
+    if (!allow("computing with the numbers")) {
+        throw py::error_already_set();
+    }
+    std::vector<double>& values = memory.values;
+    values.resize(program_.values);
     for (const Leaf& leaf : arguments.leaves()) {
         switch (leaf.kind) {
             case Leaf::Kind::Number:
@@ -104,8 +142,8 @@ std::vector<double> Compiled::initial_values(const Arguments& arguments) const {
                 values[leaf.first_input] = leaf.node.node->data_value;
                 break;
             case Leaf::Kind::Numbers:
-                std::copy_n(leaf.array.data(), leaf.inputs, values.begin() +
-                            static_cast<std::ptrdiff_t>(leaf.first_input));
+                std::copy_n(leaf.array.data(), leaf.inputs,
+                            values.begin() + static_cast<std::ptrdiff_t>(leaf.first_input));
                 break;
             case Leaf::Kind::Samples:
                 break;
@@ -115,62 +153,43 @@ std::vector<double> Compiled::initial_values(const Arguments& arguments) const {
     for (const LiveNode node : captured_) {
         *value++ = node.node->data_value;
     }
-    return values;
 }
 
 bool Compiled::has_gradient(const Arguments& arguments) const noexcept {
-    return !captured_.empty() || std::ranges::any_of(arguments.leaves(), [](const Leaf& leaf) {
-        return leaf.kind == Leaf::Kind::Value;
-    });
+    return !captured_.empty() || has_values(arguments);
 }
 
 py::object Compiled::differentiated(const Arguments& arguments, double data,
-                                    const std::vector<double>& adjoints) const {
+                                    std::vector<double>& adjoints) const {
     if (adjoints.empty()) {
         return wrapped(arena.leaf(Scalar::real(data)));
     }
-    std::vector<NodeId> operands;
-    operands.reserve(captured_.size());
-    for (const LiveNode node : captured_) {
-        operands.push_back(node.id);
+    if (!has_values(arguments)) {
+        return wrapped(arena.differentiated(data, group_, adjoints, program_.inputs));
     }
-    const double* const first = adjoints.data() + program_.inputs;
-    std::vector<double> derivatives(first, first + program_.captured);
-    std::map<NodeId, std::size_t> places;
-    for (const Leaf& leaf : arguments.leaves()) {
-        if (leaf.kind != Leaf::Kind::Value) {
-            continue;
-        }
-        if (places.empty()) {
-            for (std::size_t i = 0; i < operands.size(); ++i) {
-                places.emplace(operands[i], i);
-            }
-        }
-        const auto [place, is_new] = places.try_emplace(leaf.node.id, operands.size());
-        if (is_new) {
-            operands.push_back(leaf.node.id);
-            derivatives.push_back(0.0);
-        }
-        derivatives[place->second] += adjoints[leaf.first_input];
+    auto [group, derivatives] =
+        group_with_arguments(arguments, captured_, adjoints, program_.inputs);
+    LiveNode result;
+    try {
+        result = arena.differentiated(data, group, derivatives, 0);
+    } catch (...) {
+        arena.release_group(group);
+        throw;
     }
-    bool watched = false;
-    for (const NodeId operand : operands) {
-        watched |= is_watched(arena.node(operand));
-    }
-    const LiveNode result = arena.differentiated(data, operands, std::move(derivatives));
-    return checked(watched ? wrap_watched(result) : wrap(result));
+    arena.release_group(group);
+    return wrapped(result);
 }
 
 py::list Compiled::call(const Arguments& arguments) {
     const bool by_captured = !captured_.empty();
-    const bool by_inputs = std::ranges::any_of(
-        arguments.leaves(), [](const Leaf& leaf) { return leaf.kind == Leaf::Kind::Value; });
+    const bool by_inputs = has_values(arguments);
     const ScalarPlan& plan = scalar_plan(by_inputs, by_captured);
-    std::vector<double> values = initial_values(arguments);
-    ScalarPlan::Workspace workspace;
+    auto memory = idle_.take();
+    auto& [values, adjoints, workspace] = *memory;
+    set_values(arguments, *memory);
     plan.forward(values.data(), workspace);
     py::list results;
-    std::vector<double> adjoints;
+    adjoints.clear();
     for (const ValueId output : program_.outputs) {
         if (by_captured || by_inputs) {
             adjoints.assign(program_.values, 0.0);
@@ -179,6 +198,7 @@ py::list Compiled::call(const Arguments& arguments) {
         }
         results.append(differentiated(arguments, values[index_of(output)], adjoints));
     }
+    idle_.give_back(std::move(memory));
     return results;
 }
 
@@ -220,11 +240,16 @@ Matrices matrices_of(const Arguments& arguments, const Program& program,
 }  // namespace
 
 py::object Compiled::reduce(const Arguments& arguments, bool is_mean) {
+    if (is_mean && arguments.samples() == 0) {
+        throw py::value_error("there are no samples, so they have no mean");
+    }
     const bool has_gradients = has_gradient(arguments);
-    std::vector<double> values = initial_values(arguments);
+    auto memory = idle_.take();
+    auto& [values, adjoints, workspace] = *memory;
+    set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program_, values, false);
     const LanePlan& plan = lane_plan({std::move(made.varying), has_gradients, false});
-    std::vector<double> adjoints(has_gradients ? program_.values : 0);
+    adjoints.assign(has_gradients ? program_.values : 0, 0.0);
     double sum = 0.0;
     const double scale = is_mean ? 1.0 / static_cast<double>(arguments.samples()) : 1.0;
     Batch batch;
@@ -235,11 +260,15 @@ py::object Compiled::reduce(const Arguments& arguments, bool is_mean) {
     batch.seed = scale;
     batch.sums = &sum;
     run(plan, batch);
-    return differentiated(arguments, sum * scale, adjoints);
+    py::object result = differentiated(arguments, sum * scale, adjoints);
+    idle_.give_back(std::move(memory));
+    return result;
 }
 
 py::object Compiled::map(const Arguments& arguments) {
-    std::vector<double> values = initial_values(arguments);
+    auto memory = idle_.take();
+    std::vector<double>& values = memory->values;
+    set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program_, values, false);
     const LanePlan& plan = lane_plan({std::move(made.varying), false, false});
     py::array_t<double> outputs({program_.outputs.size(), arguments.samples()});
@@ -249,18 +278,19 @@ py::object Compiled::map(const Arguments& arguments) {
     batch.values = values.data();
     batch.outputs = outputs.mutable_data();
     run(plan, batch);
+    idle_.give_back(std::move(memory));
     return outputs;
 }
 
 py::tuple Compiled::value_and_grad(const Arguments& arguments) {
     const ScalarPlan& plan = scalar_plan(true, false);
-    std::vector<double> values = initial_values(arguments);
-    ScalarPlan::Workspace workspace;
+    auto memory = idle_.take();
+    auto& [values, adjoints, workspace] = *memory;
+    set_values(arguments, *memory);
     plan.forward(values.data(), workspace);
     const std::size_t rows = program_.outputs.size();
     py::array_t<double> outputs(static_cast<py::ssize_t>(rows));
     std::vector<double> jacobian(rows * program_.inputs);
-    std::vector<double> adjoints;
     for (std::size_t row = 0; row < rows; ++row) {
         const std::size_t output = index_of(program_.outputs[row]);
         outputs.mutable_data()[row] = values[output];
@@ -278,11 +308,14 @@ py::tuple Compiled::value_and_grad(const Arguments& arguments) {
         }
         return grad;
     });
+    idle_.give_back(std::move(memory));
     return py::make_tuple(outputs, grads);
 }
 
 py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
-    std::vector<double> values = initial_values(arguments);
+    auto memory = idle_.take();
+    std::vector<double>& values = memory->values;
+    set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program_, values, true);
     const LanePlan& plan = lane_plan({std::move(made.varying), false, true});
     py::array_t<double> outputs(static_cast<py::ssize_t>(arguments.samples()));
@@ -300,6 +333,7 @@ py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
     batch.values = values.data();
     batch.outputs = outputs.mutable_data();
     run(plan, batch);
+    idle_.give_back(std::move(memory));
     return py::make_tuple(outputs, grads);
 }
 
@@ -431,7 +465,8 @@ void add_compiled(py::module_& module) {
         .def(py::init<const py::tuple&, bool>(), "arguments"_a, "batched"_a, py::pos_only())
         .def_property_readonly("structure", &Arguments::structure,
                                "How they are nested, without their numbers.")
-        .def_property_readonly("inputs", &Arguments::inputs, "How many numbers a sample consists of.")
+        .def_property_readonly("inputs", &Arguments::inputs,
+                               "How many numbers a sample consists of.")
         .def_property_readonly("samples", &Arguments::samples, "How many samples there are.")
         .def("nest", &Arguments::nest, "values"_a, py::pos_only(),
              "Put Values, one for each number of a sample, in place of the numbers.");

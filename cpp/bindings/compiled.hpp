@@ -23,8 +23,8 @@ public:
     Compiled& operator=(const Compiled&) = delete;
     ~Compiled();
 
-    // The outputs for one sample, Values that can be differentiated by the captured nodes and by the
-    // Values among the arguments.
+    // The outputs for one sample, Values that can be differentiated by the captured nodes and by
+    // the Values among the arguments.
     [[nodiscard]] py::list call(const Arguments& arguments);
     // The sum over all samples times `scale(samples)`, likewise.
     [[nodiscard]] py::object reduce(const Arguments& arguments, bool is_mean);
@@ -47,18 +47,27 @@ public:
 private:
     [[nodiscard]] const ScalarPlan& scalar_plan(bool by_inputs, bool by_captured);
     [[nodiscard]] const LanePlan& lane_plan(const LanePlan::Wish& wish);
-    [[nodiscard]] std::vector<double> initial_values(const Arguments& arguments) const;
+    // The memory of a call.
+    struct Memory {
+        std::vector<double> values;
+        std::vector<double> adjoints;
+        ScalarPlan::Workspace workspace;
+    };
+    void set_values(const Arguments& arguments, Memory& memory) const;
     [[nodiscard]] bool has_gradient(const Arguments& arguments) const noexcept;
+    // A Value with derivatives, for which the adjoints are exchanged.
     [[nodiscard]] py::object differentiated(const Arguments& arguments, double data,
-                                            const std::vector<double>& adjoints) const;
+                                            std::vector<double>& adjoints) const;
     void run(const LanePlan& plan, Batch& batch) const;
 
     Program program_;
     std::vector<PassStatistics> statistics_;
     WeightTables tables_;
-    std::vector<LiveNode> captured_;  // a count of each is held
+    std::vector<LiveNode> captured_;
+    std::uint32_t group_;  // of the captured nodes, which it holds
     std::map<std::string, std::unique_ptr<ScalarPlan>> scalar_plans_;
     std::map<std::string, std::unique_ptr<LanePlan>> lane_plans_;
+    Idle<Memory> idle_;
 };
 
 void add_compiled(py::module_& module);

@@ -8,6 +8,7 @@
 #include "bindings/compiled.hpp"
 #include "bindings/layer.hpp"
 #include "bindings/neuron.hpp"
+#include "bindings/parameters.hpp"
 #include "bindings/tracing.hpp"
 #include "bindings/value_type.hpp"
 #include "bindings/weighted_sum.hpp"
@@ -70,6 +71,7 @@ PYBIND11_MODULE(_core, module) {
     add_sums(module);
     add_choices(module);
     add_compiled(module);
+    add_parameters(module);
     add_tracing(module);
     module.def(
         "arena_counters", &arena_counters,

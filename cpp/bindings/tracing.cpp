@@ -6,8 +6,8 @@
 // for all what the program does. While a thread is tracing, that is an error there, for all Values:
 // also the number of one that was there before would be frozen into the program.
 //
-// Values of a trace that somebody still holds when it is over have no meaning. Their type becomes one
-// whose operations raise.
+// Values of a trace that somebody still holds when it is over have no meaning. Their type becomes
+// one whose operations raise.
 
 #include "bindings/tracing.hpp"
 
@@ -65,8 +65,12 @@ public:
         Recording recording = recorder_.record(input_nodes, output_nodes);
         std::vector<PassStatistics> statistics;
         Program program = optimise(std::move(recording.program), statistics);
+        std::vector<LiveNode> captured;
+        for (const std::uint32_t number : order_captured(program)) {
+            captured.push_back(recording.captured[number]);
+        }
         return std::make_shared<Compiled>(std::move(program), std::move(statistics),
-                                          std::move(recording.captured));
+                                          std::move(captured));
     }
 
     // The trace is over: what is left of it is of no use. Gives up the inputs.
@@ -160,8 +164,8 @@ bool fail_if_tracing(const char* what) noexcept {
         PyErr_Format(trace_error, "%s of a Value: %s", what, remedy);
         return false;
     }
-    const auto code = py::reinterpret_steal<py::object>(
-        reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
+    const auto code =
+        py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
     PyObject* const file = PyObject_GetAttrString(code.ptr(), "co_filename");
     PyErr_Format(trace_error, "line %d of %S: %s of a Value is not possible here: %s",
                  PyFrame_GetLineNumber(frame), file != nullptr ? file : Py_None, what, remedy);

@@ -30,6 +30,7 @@
 #include <unordered_set>
 
 #include "core/reference.hpp"
+#include "core/waiting.hpp"
 
 namespace mgx {
 
@@ -67,19 +68,6 @@ LiveNode Arena::custom(Scalar data, std::span<const NodeId> operands) {
     return result;
 }
 
-LiveNode Arena::differentiated(double data, std::span<const NodeId> operands,
-                               std::vector<double> derivatives) {
-    const LiveNode result = custom(Scalar::real(data), operands);
-    try {
-        derivatives_.emplace(result.id, std::move(derivatives));
-    } catch (...) {
-        release(result);
-        throw;
-    }
-    result.node->op = Op::Differentiated;
-    return result;
-}
-
 std::span<const NodeId> Arena::operands(NodeId id) {
     show_hidden_nodes(id);
     const Node& consumer = node(id);
@@ -87,8 +75,9 @@ std::span<const NodeId> Arena::operands(NodeId id) {
         case Op::Leaf:
             return {};
         case Op::Custom:
-        case Op::Differentiated:
             return custom_operands_.find(id)->second;
+        case Op::Differentiated:
+            return groups_[group_of(consumer)].ids;
         case Op::PowConstant:
             return std::span(consumer.operands).first(1);
         default:
@@ -177,39 +166,14 @@ void Arena::forget_wrapper(LiveNode live) noexcept {
 
 void Arena::leave_operands_to_wrapper(NodeId id) {
     Node& consumer = node(id);
-    if (consumer.has(Flags::OperandsByWrapper)) {
-        return;
+    if (consumer.has(Flags::OperandsByWrapper) || consumer.op == Op::Differentiated) {
+        return;  // what a group holds is not one node's to give up
     }
     const auto given_up = operands(id);
     consumer.set(Flags::OperandsByWrapper, true);
     for (const NodeId operand : given_up) {
         node(operand).set(Flags::HeldByWrapper, true);
         release(live(operand));
-    }
-}
-
-class Arena::Waiting {
-public:
-    void push(LiveNode dead) noexcept {
-        dead.node->count = static_cast<std::uint32_t>(first_);
-        first_ = dead.id;
-    }
-    [[nodiscard]] bool empty() const noexcept { return first_ == no_node; }
-    [[nodiscard]] LiveNode pop(Arena& arena) noexcept {
-        const LiveNode first = arena.live(first_);
-        first_ = NodeId{first.node->count};
-        return first;
-    }
-
-private:
-    NodeId first_ = no_node;
-};
-
-inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept {
-    if (--operand.node->count == 0) {
-        waiting.push(operand);
-    } else if (operand.node->count == 1 && operand.node->has(Flags::KeepsWrapper)) {
-        put_off_drop(operand);
     }
 }
 
@@ -315,7 +279,7 @@ void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
 }
 
 void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept {
-    if (dead.node->op == Op::Custom || dead.node->op == Op::Differentiated) {
+    if (dead.node->op == Op::Custom) {
         const auto found = custom_operands_.find(dead.id);
         if (!dead.node->has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : found->second) {
@@ -323,9 +287,9 @@ void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept
             }
         }
         custom_operands_.erase(found);
-        if (dead.node->op == Op::Differentiated) {
-            derivatives_.erase(dead.id);
-        }
+    } else if (dead.node->op == Op::Differentiated) {
+        leave_group(group_of(*dead.node), waiting);
+        derivatives_.give_back(static_cast<std::uint32_t>(dead.node->operands[1]));
     } else if (dead.node->op == Op::PowConstant) {
         release_operand(live(dead.node->operands[1]), waiting);
     }
@@ -460,9 +424,12 @@ ArenaCounters Arena::counters() const noexcept {
         counters.bytes +=
             sizeof(std::pair<NodeId, std::vector<NodeId>>) + operands.capacity() * sizeof(NodeId);
     }
-    for (const auto& [id, derivatives] : derivatives_) {
-        counters.bytes += sizeof(std::pair<NodeId, std::vector<double>>) +
-                          derivatives.capacity() * sizeof(double);
+    for (const OperandGroup& group : groups_.objects()) {
+        counters.bytes +=
+            sizeof(OperandGroup) + group.ids.capacity() * (sizeof(NodeId) + sizeof(Node*));
+    }
+    for (const Derivatives& derivatives : derivatives_.objects()) {
+        counters.bytes += sizeof(Derivatives) + derivatives.numbers.capacity() * sizeof(double);
     }
     for (const AffineMap& map : maps_.objects()) {
         counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(LiveNode) +

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/affine.hpp"
+#include "core/differentiated.hpp"
 #include "core/forward.hpp"
 #include "core/node.hpp"
 #include "core/page.hpp"
@@ -73,12 +74,21 @@ public:
     // A node whose user defines what it is: any number of operands, without repetitions.
     [[nodiscard]] LiveNode custom(Scalar data, std::span<const NodeId> operands);
 
-    // A node whose derivatives by its operands were computed together with it.
-    [[nodiscard]] LiveNode differentiated(double data, std::span<const NodeId> operands,
-                                          std::vector<double> derivatives);
-    // The derivatives of such a node by its operands.
-    [[nodiscard]] std::span<const double> derivatives(NodeId id) const noexcept {
-        return derivatives_.find(id)->second;
+    // Results that come with their derivatives; see differentiated.cpp. The operands of several are
+    // a group, without repetitions, which its maker gives up with release_group.
+    [[nodiscard]] std::uint32_t make_group(std::span<const NodeId> operands);
+    void release_group(std::uint32_t number) noexcept;
+    // The derivatives by the group's operands are `numbers` from the one numbered `first` on; they
+    // are exchanged for memory that can be used for the next.
+    [[nodiscard]] LiveNode differentiated(double data, std::uint32_t group,
+                                          std::vector<double>& numbers, std::size_t first);
+    struct KnownDerivatives {
+        std::span<Node* const> operands;
+        const double* derivatives;
+    };
+    [[nodiscard]] KnownDerivatives known_derivatives(const Node& node) noexcept {
+        const Derivatives& by = derivatives_[static_cast<std::uint32_t>(node.operands[1])];
+        return {groups_[group_of(node)].nodes, by.numbers.data() + by.first};
     }
 
     // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and
@@ -135,6 +145,40 @@ public:
 
     // What `_op` shows: that of the operation, or of the last of those that are fused here.
     [[nodiscard]] std::string_view label(NodeId id) noexcept;
+
+    // Visit the living interior nodes on pages opened after this position, the newest first, so
+    // that each comes after all that were computed from it.
+    template <typename Visitor>
+    void visit_backwards(std::uint64_t position, Visitor visit) {
+        const auto visit_page = [&](Page& page, auto visit_node) {
+            for (std::uint32_t slot = page.filled; slot-- > 0;) {
+                if ((page.vacant >> slot & 1) == 0) {
+                    visit_node(page.live(slot));
+                }
+            }
+        };
+        for (Page* page = log_.last(); page != nullptr && page->position > position;
+             page = page->previous) {
+            visit_page(*page, [&](LiveNode live) {
+                if (!live.node->has(Flags::IsDead)) {
+                    visit(live);
+                }
+                if (live.node->has(Flags::HasAnnex)) {
+                    const PageList& annex = annexes_.find(live.id)->second;
+                    for (Page* hidden = annex.last(); hidden != nullptr;
+                         hidden = hidden->previous) {
+                        visit_page(*hidden, visit);
+                    }
+                }
+            });
+        }
+    }
+
+    // Where in the log the node's page stands, or for a hidden node, that of the node that hid it.
+    [[nodiscard]] std::uint64_t position(LiveNode live) noexcept {
+        const Page& its = Page::of(live);
+        return its.kind == PageKind::Annex ? page(its.owner).position : its.position;
+    }
 
     // Counting references.
     void retain(LiveNode referred) noexcept {
@@ -211,6 +255,10 @@ private:
     void reclaim(LiveNode dead, Waiting& waiting) noexcept;
     void release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept;
     void release_operand(LiveNode operand, Waiting& waiting) noexcept;
+    void leave_group(std::uint32_t number, Waiting& waiting) noexcept;
+    [[nodiscard]] static std::uint32_t group_of(const Node& node) noexcept {
+        return static_cast<std::uint32_t>(node.operands[0]);
+    }
     void vacate(LiveNode dead) noexcept {
         Page& page = Page::of(dead);
         const bool was_full = page.vacant == 0;
@@ -283,7 +331,8 @@ private:
     PageList open_leaf_pages_;                 // leaf pages with a vacant slot
 
     std::unordered_map<NodeId, std::vector<NodeId>> custom_operands_;
-    std::unordered_map<NodeId, std::vector<double>> derivatives_;
+    Slab<OperandGroup> groups_;
+    Slab<Derivatives> derivatives_;
     std::unordered_map<NodeId, PageList> annexes_;
     Slab<AffineMap> maps_;
     Slab<Application> applications_;

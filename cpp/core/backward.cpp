@@ -99,14 +99,20 @@ MGX_ALWAYS_INLINE void propagate(const Node& node, Scalar grad, Reach reach, Pas
     }
 }
 
-// The step of a node whose derivatives are known, with `reach` as above.
-template <typename Reach>
-void propagate_known(Arena& arena, NodeId id, Reach reach) {
+// The step of a node whose derivatives are known. Operands that are not just leaves are marked.
+template <typename Mark>
+void propagate_known(Arena& arena, NodeId id, Mark mark) {
     const Scalar grad = arena.node(id).grad();
-    const auto operands = arena.operands(id);
-    const auto derivatives = arena.derivatives(id);
+    const auto [operands, derivatives] = arena.known_derivatives(arena.node(id));
     for (std::size_t i = 0; i < operands.size(); ++i) {
-        pass_to(reach(operands[i]), Scalar::real(derivatives[i]), grad);
+        Node& operand = *operands[i];
+        if (operand.op == Op::Leaf && !operand.has(Flags::HasCallback)) [[likely]] {
+            operand.grad_value += derivatives[i] * grad.value;
+            operand.grad_flags = GradFlags::None;
+        } else {
+            mark(arena.operands(id)[i]);
+            pass_to(operand, Scalar::real(derivatives[i]), grad);
+        }
     }
 }
 
@@ -522,7 +528,7 @@ void backward_step(Arena& arena, NodeId id) {
     const Node& node = arena.node(id);
     const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
     if (node.op == Op::Differentiated) {
-        propagate_known(arena, id, reach);
+        propagate_known(arena, id, [](NodeId) {});
     } else {
         propagate(node, node.grad(), reach, pass_to);
     }

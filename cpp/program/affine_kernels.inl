@@ -2,14 +2,15 @@
 // the translation unit of each instruction set, inside of a namespace of its own, after <cstdint>,
 // <cstring>, <utility>, core/compiler.hpp and, where there is one, <immintrin.h>.
 //
-// All three products of matrices are made of tiles: a few rows times a few vectors of sums that stay
-// in registers while the terms pass by. Each sum sits in a lane of its own and takes its terms in
-// order, a product and a sum rounded apart, so the results are those of the plain loop.
+// All three products of matrices are made of tiles: a few rows times a few vectors of sums that
+// stay in registers while the terms pass by. Each sum sits in a lane of its own and takes its terms
+// in order, a product and a sum rounded apart, so the results are those of the plain loop.
 //
-// In the gradients of weights the terms are the samples, so the inputs are first transposed, a panel
-// of so few columns at a time that it stays in the first cache while all rows pass by. Half of the
-// adjoints behind a layer of rectifiers are zeros. These are left out where that cannot be seen:
-// adding a product of zero and a finite number changes no sum but -0.
+// In the gradients of weights the terms are the samples, so the inputs are first transposed, a
+// panel of so few columns at a time that it stays in the first cache while all rows pass by. Half
+// of the adjoints behind a layer of rectifiers are zeros. These are left out where that cannot be
+// seen: adding a product of zero and a finite number changes no sum but -0. It takes wide tiles for
+// finding the others to cost less than it saves.
 
 #if defined(__AVX512F__)
 static constexpr std::size_t vector_width = 8;
@@ -28,6 +29,7 @@ static constexpr std::size_t vector_width = 2;
 static constexpr std::size_t tile_vectors = 4;
 static constexpr std::size_t tile_rows = 2;
 #endif
+static constexpr bool leaves_out_zeros = tile_vectors * vector_width >= 32;
 
 #if defined(__GNUC__)
 using Vector = double __attribute__((vector_size(vector_width * sizeof(double))));
@@ -217,9 +219,8 @@ MGX_ALWAYS_INLINE static void for_each_part(std::size_t count, const Body& body)
         const std::size_t left = count - begin;
         const std::size_t parts = (left + largest - 1) / largest;
         const std::size_t part = (left + parts - 1) / parts;
-        with_constant<largest - 1>(part - 1, [&](auto predecessor) {
-            body(begin, Constant<predecessor.value + 1>());
-        });
+        with_constant<largest - 1>(
+            part - 1, [&](auto predecessor) { body(begin, Constant<predecessor.value + 1>()); });
         begin += part;
     }
 }
@@ -411,15 +412,9 @@ MGX_ALWAYS_INLINE static std::uint64_t nonzero_bits(const double* numbers, std::
     std::size_t i = 0;
 #if defined(__AVX512F__)
     for (; i + 8 <= count; i += 8) {
-        const std::uint64_t group = _mm512_cmp_pd_mask(_mm512_loadu_pd(numbers + i),
-                                                       _mm512_setzero_pd(), _CMP_NEQ_UQ);
+        const std::uint64_t group =
+            _mm512_cmp_pd_mask(_mm512_loadu_pd(numbers + i), _mm512_setzero_pd(), _CMP_NEQ_UQ);
         bits |= group << i;
-    }
-#elif defined(__AVX__)
-    for (; i + 4 <= count; i += 4) {
-        const int group = _mm256_movemask_pd(
-            _mm256_cmp_pd(_mm256_loadu_pd(numbers + i), _mm256_setzero_pd(), _CMP_NEQ_UQ));
-        bits |= static_cast<std::uint64_t>(group) << i;
     }
 #endif
     for (; i < count; ++i) {
@@ -428,9 +423,9 @@ MGX_ALWAYS_INLINE static std::uint64_t nonzero_bits(const double* numbers, std::
     return bits;
 }
 
-// Chooses the lanes of the adjoints that are not zero: a word for each row of each `word_bits` lanes
-// of each tile. Some zeros are chosen too, so that the rows of a tile have equally many. False if
-// there are too few zeros for it to pay.
+// Chooses the lanes of the adjoints that are not zero: a word for each row of each `word_bits`
+// lanes of each tile. Some zeros are chosen too, so that the rows of a tile have equally many.
+// False if there are too few zeros for it to pay.
 static bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t rows,
                          std::size_t samples, double* words) {
     std::size_t chosen = 0;
@@ -473,6 +468,11 @@ static bool all_finite(const double* numbers, std::size_t count) {
     return true;
 }
 
+// From so many terms on, choosing lanes is little work beside adding their products. They fill more
+// than one panel, which leaves room for the words behind it.
+static constexpr std::size_t many_terms = 64;
+static_assert(many_terms > tile_vectors * vector_width);
+
 static void affine_weight_grads(const AffineBlock& block, const double* adjoints,
                                 std::size_t samples, double* weight_grads, double* bias_grads,
                                 double* scratch) noexcept {
@@ -490,7 +490,7 @@ static void affine_weight_grads(const AffineBlock& block, const double* adjoints
     double* const words = scratch + samples * panel_columns;
     const std::size_t words_per_row = (samples + word_bits - 1) / word_bits;
     const bool few_nonzeros =
-        terms >= 2 * panel_columns &&
+        leaves_out_zeros && terms >= many_terms &&
         rows * words_per_row <= samples * (terms + lane_group - panel_columns) &&
         choose_lanes(adjoints, stride, rows, samples, words);
 
@@ -506,7 +506,8 @@ static void affine_weight_grads(const AffineBlock& block, const double* adjoints
                 return inputs[first_term + (column < used ? column : used - 1)];
             },
             columns, samples, scratch, columns);
-        const bool may_skip = few_nonzeros && all_finite(scratch, samples * columns);
+        const bool may_skip =
+            leaves_out_zeros && few_nonzeros && all_finite(scratch, samples * columns);
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
             double* const grads = weight_grads + first_row * terms + first_term;
             double padded[count.value * columns];
@@ -597,14 +598,12 @@ static void affine_input_grads(const AffineBlock& block, const double* adjoints,
 static void load_samples(const double* matrix, std::size_t columns, std::size_t samples,
                          double* values, std::size_t stride, std::size_t lanes) noexcept {
     transpose(
-        [&](std::size_t lane) {
-            return matrix + (lane < samples ? lane : samples - 1) * columns;
-        },
+        [&](std::size_t lane) { return matrix + (lane < samples ? lane : samples - 1) * columns; },
         lanes, columns, values, stride);
 }
 
 static void store_samples(const double* values, std::size_t stride, std::size_t columns,
                           std::size_t samples, double* matrix) noexcept {
-    transpose([&](std::size_t column) { return values + column * stride; }, columns, samples, matrix,
-              columns);
+    transpose([&](std::size_t column) { return values + column * stride; }, columns, samples,
+              matrix, columns);
 }

@@ -28,20 +28,20 @@ double evaluate(Op op, double x_number, double y_number, double exponent) {
     }
 }
 
-Derivatives differentiate(Op op, double x_number, double y_number, double exponent,
-                          double result) {
+PartialDerivatives differentiate(Op op, double x_number, double y_number, double exponent,
+                                 double result) {
     switch (op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, ...) \
-    case Op::Name: {                                           \
-        [[maybe_unused]] const double x = x_number;            \
-        [[maybe_unused]] const double y = result;              \
-        return {derivative, 0.0};                              \
+    case Op::Name: {                                            \
+        [[maybe_unused]] const double x = x_number;             \
+        [[maybe_unused]] const double y = result;               \
+        return {derivative, 0.0};                               \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    case Op::Name: {                                                                   \
-        [[maybe_unused]] const Scalar x = Scalar::real(x_number);                      \
-        [[maybe_unused]] const Scalar y = Scalar::real(y_number);                      \
-        return {(left_derivative).value, (right_derivative).value};                    \
+    case Op::Name: {                                                                    \
+        [[maybe_unused]] const Scalar x = Scalar::real(x_number);                       \
+        [[maybe_unused]] const Scalar y = Scalar::real(y_number);                       \
+        return {(left_derivative).value, (right_derivative).value};                     \
     }
 #include "core/ops.def"
 #undef MGX_UNARY

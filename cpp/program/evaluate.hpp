@@ -1,6 +1,7 @@
 #pragma once
 
-// One instruction's operation on plain numbers: the rows of ops.def, reached by what a program says.
+// One instruction's operation on plain numbers: the rows of ops.def, reached by what a program
+// says.
 
 #include "core/op.hpp"
 
@@ -11,11 +12,12 @@ namespace mgx {
 [[nodiscard]] double evaluate(Op op, double x, double y, double exponent);
 
 // The derivatives by x and y, where `result` is the result.
-struct Derivatives {
+struct PartialDerivatives {
     double by_x;
     double by_y;
 };
-[[nodiscard]] Derivatives differentiate(Op op, double x, double y, double exponent, double result);
+[[nodiscard]] PartialDerivatives differentiate(Op op, double x, double y, double exponent,
+                                               double result);
 
 [[nodiscard]] constexpr bool is_binary(Op op) noexcept {
     switch (op) {

@@ -1,6 +1,8 @@
 // Activation folding: only of operations whose derivative can be told from their result, as the
 // sums that they are applied to are not kept.
 
+#include <algorithm>
+
 #include "program/passes.hpp"
 
 namespace mgx {
@@ -26,7 +28,12 @@ std::vector<std::uint32_t> find_users(const Program& program) {
 
 }  // namespace
 
-Program fold_activations(const Program& program) {
+Program fold_activations(Program program) {
+    if (std::ranges::none_of(program.instructions, [](const Instruction& instruction) {
+            return instruction.kind == Kind::Affine;
+        })) {
+        return program;
+    }
     const auto uses = program.count_uses();
     const auto users = find_users(program);
     // The operation that all results go through, and nowhere else.

@@ -1,10 +1,12 @@
 // Constant folding. All constants move to the front of the program, so that what another pass makes
 // of several instructions can stand where the first of them stood.
 
+#include <algorithm>
 #include <bit>
 #include <optional>
 #include <stdexcept>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "program/evaluate.hpp"
 #include "program/passes.hpp"
@@ -15,9 +17,38 @@ namespace {
 
 using Kind = Instruction::Kind;
 
+// Whether all constants are different, at the front, and no instruction is of constants alone.
+[[nodiscard]] bool is_folded(const Program& program) {
+    std::unordered_set<std::uint64_t> constants;
+    std::size_t first_variable = 0;
+    for (std::size_t i = 0; i < program.instructions.size(); ++i) {
+        const Instruction& instruction = program.instructions[i];
+        if (instruction.kind != Kind::Constant) {
+            const auto operands = program.operands_of(instruction);
+            const auto is_constant = [&](ValueId value) {
+                const std::size_t result = index_of(value) - program.inputs - program.captured;
+                return index_of(value) >= std::size_t{program.inputs} + program.captured &&
+                       result < first_variable;
+            };
+            if (instruction.kind == Kind::Apply && std::ranges::all_of(operands, is_constant)) {
+                return false;
+            }
+        } else if (i != first_variable ||
+                   !constants.insert(std::bit_cast<std::uint64_t>(instruction.number)).second) {
+            return false;
+        } else {
+            ++first_variable;
+        }
+    }
+    return true;
+}
+
 }  // namespace
 
-Program fold_constants(const Program& program) {
+Program fold_constants(Program program) {
+    if (is_folded(program)) {
+        return program;
+    }
     Rewriter rewriter(program);
     std::unordered_map<std::uint64_t, ValueId> constants;  // of the new program, by their bits
     std::vector<std::optional<double>> known(program.values);
@@ -30,12 +61,12 @@ Program fold_constants(const Program& program) {
         }
         rewriter.rename(old, found->second);
     };
-    std::vector<char> is_folded(program.instructions.size());
+    std::vector<char> is_gone(program.instructions.size());
     for (std::size_t i = 0; i < program.instructions.size(); ++i) {
         const Instruction& instruction = program.instructions[i];
         if (instruction.kind == Kind::Constant) {
             make_constant(instruction.first_result, instruction.number);
-            is_folded[i] = 1;
+            is_gone[i] = 1;
         } else if (instruction.kind == Kind::Apply) {
             const auto operands = program.operands_of(instruction);
             const auto x = known[index_of(operands.front())];
@@ -44,7 +75,7 @@ Program fold_constants(const Program& program) {
                 try {
                     make_constant(instruction.first_result,
                                   evaluate(instruction.op, *x, *y, instruction.number));
-                    is_folded[i] = 1;
+                    is_gone[i] = 1;
                 } catch (const std::domain_error&) {
                     continue;  // is raised when the program runs
                 } catch (const std::overflow_error&) {
@@ -54,7 +85,7 @@ Program fold_constants(const Program& program) {
         }
     }
     for (std::size_t i = 0; i < program.instructions.size(); ++i) {
-        if (is_folded[i] == 0) {
+        if (is_gone[i] == 0) {
             rewriter.copy(program.instructions[i]);
         }
     }

@@ -21,37 +21,34 @@ public:
         : program_(program),
           uses_(program.count_uses()),
           definitions_(program.find_definitions()),
-          is_part_(program.instructions.size()),
-          rewriter_(program) {}
+          is_part_(program.instructions.size()) {}
 
-    [[nodiscard]] Program run() {
-        struct Found {
-            std::uint32_t instruction;
-            std::uint32_t first;  // of its operands in `operands_`
-            std::uint32_t count;
-        };
-        std::vector<Found> found;
+    // Whether there are any.
+    [[nodiscard]] bool find() {
         for (auto i = static_cast<std::uint32_t>(program_.instructions.size()); i-- > 0;) {
             const auto first = static_cast<std::uint32_t>(operands_.size());
             if (is_part_[i] == 0 && collect(program_.instructions[i])) {
-                found.push_back({i, first, static_cast<std::uint32_t>(operands_.size()) - first});
+                found_.push_back({i, first, static_cast<std::uint32_t>(operands_.size()) - first});
             } else {
                 operands_.resize(first);
             }
         }
-        if (!found.empty()) {
-            no_start_ = rewriter_.program().append_constant(-0.0);
-        }
+        return !found_.empty();
+    }
+
+    [[nodiscard]] Program rewrite() {
+        Rewriter rewriter(program_);
+        no_start_ = rewriter.program().append_constant(-0.0);
         for (std::uint32_t i = 0; i < program_.instructions.size(); ++i) {
-            if (!found.empty() && found.back().instruction == i) {
-                append_dot(program_.instructions[i], std::span(operands_).subspan(
-                                                         found.back().first, found.back().count));
-                found.pop_back();
+            if (!found_.empty() && found_.back().instruction == i) {
+                append_dot(rewriter, program_.instructions[i],
+                           std::span(operands_).subspan(found_.back().first, found_.back().count));
+                found_.pop_back();
             } else if (is_part_[i] == 0) {
-                rewriter_.copy(program_.instructions[i]);
+                rewriter.copy(program_.instructions[i]);
             }
         }
-        return rewriter_.finish();
+        return rewriter.finish();
     }
 
 private:
@@ -139,29 +136,39 @@ private:
         operands_.push_back(factors[0]);
     }
 
-    void append_dot(const Instruction& last, std::span<const ValueId> reversed) {
+    void append_dot(Rewriter& rewriter, const Instruction& last,
+                    std::span<const ValueId> reversed) {
         std::vector<ValueId> operands;
         operands.reserve(reversed.size());
         for (std::size_t i = reversed.size(); i-- > 0;) {
-            operands.push_back(reversed[i] == none ? no_start_ : rewriter_(reversed[i]));
+            operands.push_back(reversed[i] == none ? no_start_ : rewriter(reversed[i]));
         }
         Instruction dot;
         dot.kind = Kind::Dot;
-        rewriter_.rename(last.first_result, rewriter_.program().append(dot, operands));
+        rewriter.rename(last.first_result, rewriter.program().append(dot, operands));
     }
+
+    struct Found {
+        std::uint32_t instruction;
+        std::uint32_t first;  // of its operands in `operands_`
+        std::uint32_t count;
+    };
 
     const Program& program_;
     std::vector<std::uint32_t> uses_;
     std::vector<std::uint32_t> definitions_;
-    std::vector<char> is_part_;    // of a Dot that has been found, but not its end
+    std::vector<char> is_part_;      // of a Dot that has been found, but not its end
     std::vector<ValueId> operands_;  // of the Dots that have been found
     std::vector<const Instruction*> parts_;
     ValueId no_start_ = none;
-    Rewriter rewriter_;
+    std::vector<Found> found_;  // the last one first
 };
 
 }  // namespace
 
-Program form_dots(const Program& program) { return DotFormer(program).run(); }
+Program form_dots(Program program) {
+    DotFormer former(program);
+    return former.find() ? former.rewrite() : program;
+}
 
 }  // namespace mgx

@@ -34,12 +34,17 @@ public:
         }
     }
 
-    [[nodiscard]] Program run() {
+    // Whether there are any rows.
+    [[nodiscard]] bool find() {
         for (std::uint32_t i = 0; i < program_.instructions.size(); ++i) {
             if (program_.instructions[i].kind == Kind::Dot && is_row(program_.instructions[i])) {
                 enter(i);
             }
         }
+        return !groups_.empty();
+    }
+
+    [[nodiscard]] Program rewrite() const {
         Rewriter rewriter(program_);
         std::vector<const Group*> group_of(program_.instructions.size());
         for (const Group& group : groups_) {
@@ -143,6 +148,9 @@ private:
 
 }  // namespace
 
-Program group_affine(const Program& program) { return AffineGrouper(program).run(); }
+Program group_affine(Program program) {
+    AffineGrouper grouper(program);
+    return grouper.find() ? grouper.rewrite() : program;
+}
 
 }  // namespace mgx

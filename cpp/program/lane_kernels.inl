@@ -58,9 +58,13 @@ MGX_ALWAYS_INLINE static double smaller(double x, double y) noexcept {
 MGX_ALWAYS_INLINE static double share_of_larger(double x, double y) noexcept {
     return (x > y ? 0.5 : 0.0) + (x >= y ? 0.5 : 0.0);
 }
-MGX_ALWAYS_INLINE static double is_greater(double x, double y) noexcept { return x > y ? 1.0 : 0.0; }
+MGX_ALWAYS_INLINE static double is_greater(double x, double y) noexcept {
+    return x > y ? 1.0 : 0.0;
+}
 MGX_ALWAYS_INLINE static bool is_true(double x) noexcept { return x != 0.0; }
-MGX_ALWAYS_INLINE static double kept_if(bool condition, double x) noexcept { return condition ? x : -0.0; }
+MGX_ALWAYS_INLINE static double kept_if(bool condition, double x) noexcept {
+    return condition ? x : -0.0;
+}
 MGX_ALWAYS_INLINE static double one_if(bool condition) noexcept { return condition ? 1.0 : 0.0; }
 MGX_ALWAYS_INLINE static double pow(double x, double y) noexcept { return std::pow(x, y); }
 MGX_ALWAYS_INLINE static double pow_derivative_by_base(double x, double y) noexcept {
@@ -72,28 +76,30 @@ MGX_ALWAYS_INLINE static double pow_derivative_by_exponent(double x, double y) n
 
 // Powers with the exponents that programs are full of, and any other.
 MGX_ALWAYS_INLINE static double square(double x, double /*unused*/) noexcept { return x * x; }
-MGX_ALWAYS_INLINE static double square_derivative(double x, double /*unused*/, double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE static double square_derivative(double x, double /*unused*/,
+                                                  double /*unused*/) noexcept {
     return 2.0 * x;
 }
 MGX_ALWAYS_INLINE static double cube(double x, double /*unused*/) noexcept { return x * x * x; }
-MGX_ALWAYS_INLINE static double cube_derivative(double x, double /*unused*/, double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE static double cube_derivative(double x, double /*unused*/,
+                                                double /*unused*/) noexcept {
     return 3.0 * (x * x);
 }
 MGX_ALWAYS_INLINE static double inverse(double x, double /*unused*/) noexcept { return 1.0 / x; }
 MGX_ALWAYS_INLINE static double inverse_derivative(double /*unused*/, double result,
-                                            double /*unused*/) noexcept {
+                                                   double /*unused*/) noexcept {
     return -(result * result);
 }
 MGX_ALWAYS_INLINE static double root(double x, double /*unused*/) noexcept { return std::sqrt(x); }
 MGX_ALWAYS_INLINE static double root_derivative(double /*unused*/, double result,
-                                         double /*unused*/) noexcept {
+                                                double /*unused*/) noexcept {
     return 0.5 / result;
 }
 MGX_ALWAYS_INLINE static double any_power(double x, double exponent) noexcept {
     return std::pow(x, exponent);
 }
 MGX_ALWAYS_INLINE static double any_power_derivative(double x, double /*unused*/,
-                                              double exponent) noexcept {
+                                                     double exponent) noexcept {
     return pow_derivative_by_base(x, exponent);
 }
 
@@ -145,79 +151,79 @@ void add_products(const double* x, const double* y, double* sums, std::size_t la
 }
 
 // The rows of ops.def.
-#define MGX_UNARY(Name, method, label, value, derivative, domain, ...)                      \
-    bool forward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {         \
-        const double* const all_x = operands.x;                                             \
-        double* const result = operands.result;                                             \
-        unsigned outside = 0;                                                               \
-        for (std::size_t i = 0; i < lanes; ++i) {                                           \
-            [[maybe_unused]] const double x = all_x[i];                                     \
-            outside |= (domain) ? 0U : 1U;                                                  \
-        }                                                                                   \
-        MGX_SIDE_BY_SIDE                                                                    \
-        for (std::size_t i = 0; i < lanes; ++i) {                                           \
-            const double x = all_x[i];                                                      \
-            result[i] = value;                                                              \
-        }                                                                                   \
-        return outside == 0;                                                                \
-    }                                                                                       \
-    bool backward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {        \
-        const double* const all_x = operands.x;                                             \
-        const double* const all_y = operands.result;                                        \
-        const double* const adjoint = operands.result_adjoint;                              \
-        double* const x_adjoint = operands.x_adjoint;                                       \
-        MGX_SIDE_BY_SIDE                                                                    \
-        for (std::size_t i = 0; i < lanes; ++i) {                                           \
-            [[maybe_unused]] const double x = all_x[i];                                     \
-            [[maybe_unused]] const double y = all_y[i];                                     \
-            x_adjoint[i] += (derivative) * adjoint[i];                                      \
-        }                                                                                   \
-        return true;                                                                        \
-    }                                                                                       \
-    void backward_in_place_##Name(const double* result, double* adjoint,                    \
-                                  std::size_t lanes) noexcept {                             \
-        MGX_SIDE_BY_SIDE                                                                    \
-        for (std::size_t i = 0; i < lanes; ++i) {                                           \
-            [[maybe_unused]] const double x = result[i];                                    \
-            [[maybe_unused]] const double y = result[i];                                    \
-            adjoint[i] *= (derivative);                                                     \
-        }                                                                                   \
+#define MGX_UNARY(Name, method, label, value, derivative, domain, ...)               \
+    bool forward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {  \
+        const double* const all_x = operands.x;                                      \
+        double* const result = operands.result;                                      \
+        unsigned outside = 0;                                                        \
+        for (std::size_t i = 0; i < lanes; ++i) {                                    \
+            [[maybe_unused]] const double x = all_x[i];                              \
+            outside |= (domain) ? 0U : 1U;                                           \
+        }                                                                            \
+        MGX_SIDE_BY_SIDE                                                             \
+        for (std::size_t i = 0; i < lanes; ++i) {                                    \
+            const double x = all_x[i];                                               \
+            result[i] = value;                                                       \
+        }                                                                            \
+        return outside == 0;                                                         \
+    }                                                                                \
+    bool backward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept { \
+        const double* const all_x = operands.x;                                      \
+        const double* const all_y = operands.result;                                 \
+        const double* const adjoint = operands.result_adjoint;                       \
+        double* const x_adjoint = operands.x_adjoint;                                \
+        MGX_SIDE_BY_SIDE                                                             \
+        for (std::size_t i = 0; i < lanes; ++i) {                                    \
+            [[maybe_unused]] const double x = all_x[i];                              \
+            [[maybe_unused]] const double y = all_y[i];                              \
+            x_adjoint[i] += (derivative) * adjoint[i];                               \
+        }                                                                            \
+        return true;                                                                 \
+    }                                                                                \
+    void backward_in_place_##Name(const double* result, double* adjoint,             \
+                                  std::size_t lanes) noexcept {                      \
+        MGX_SIDE_BY_SIDE                                                             \
+        for (std::size_t i = 0; i < lanes; ++i) {                                    \
+            [[maybe_unused]] const double x = result[i];                             \
+            [[maybe_unused]] const double y = result[i];                             \
+            adjoint[i] *= (derivative);                                              \
+        }                                                                            \
     }
-#define MGX_BINARY(Name, method, label, value, left_derivative, right_derivative, ...)      \
-    bool forward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {         \
-        const double* const all_x = operands.x;                                             \
-        const double* const all_y = operands.y;                                             \
-        double* const result = operands.result;                                             \
-        MGX_SIDE_BY_SIDE                                                                    \
-        for (std::size_t i = 0; i < lanes; ++i) {                                           \
-            const double x = all_x[i];                                                      \
-            const double y = all_y[i];                                                      \
-            result[i] = value;                                                              \
-        }                                                                                   \
-        return Op::Name != Op::Pow || all_finite(result, lanes);                            \
-    }                                                                                       \
-    bool backward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {        \
-        const double* const all_x = operands.x;                                             \
-        const double* const all_y = operands.y;                                             \
-        const double* const adjoint = operands.result_adjoint;                              \
-        double* const x_adjoint = operands.x_adjoint;                                       \
-        double* const y_adjoint = operands.y_adjoint;                                       \
-        if (x_adjoint != nullptr) {                                                         \
-            MGX_SIDE_BY_SIDE                                                                \
-            for (std::size_t i = 0; i < lanes; ++i) {                                       \
-                [[maybe_unused]] const double x = all_x[i];                                 \
-                [[maybe_unused]] const double y = all_y[i];                                 \
-                x_adjoint[i] += (left_derivative) * adjoint[i];                             \
-            }                                                                               \
-        }                                                                                   \
-        if (y_adjoint != nullptr) {                                                         \
-            MGX_SIDE_BY_SIDE                                                                \
-            for (std::size_t i = 0; i < lanes; ++i) {                                       \
-                [[maybe_unused]] const double x = all_x[i];                                 \
-                [[maybe_unused]] const double y = all_y[i];                                 \
-                y_adjoint[i] += (right_derivative) * adjoint[i];                            \
-            }                                                                               \
-        }                                                                                   \
+#define MGX_BINARY(Name, method, label, value, left_derivative, right_derivative, ...)           \
+    bool forward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {              \
+        const double* const all_x = operands.x;                                                  \
+        const double* const all_y = operands.y;                                                  \
+        double* const result = operands.result;                                                  \
+        MGX_SIDE_BY_SIDE                                                                         \
+        for (std::size_t i = 0; i < lanes; ++i) {                                                \
+            const double x = all_x[i];                                                           \
+            const double y = all_y[i];                                                           \
+            result[i] = value;                                                                   \
+        }                                                                                        \
+        return Op::Name != Op::Pow || all_finite(result, lanes);                                 \
+    }                                                                                            \
+    bool backward_##Name(const LaneOperands& operands, std::size_t lanes) noexcept {             \
+        const double* const all_x = operands.x;                                                  \
+        const double* const all_y = operands.y;                                                  \
+        const double* const adjoint = operands.result_adjoint;                                   \
+        double* const x_adjoint = operands.x_adjoint;                                            \
+        double* const y_adjoint = operands.y_adjoint;                                            \
+        if (x_adjoint != nullptr) {                                                              \
+            MGX_SIDE_BY_SIDE                                                                     \
+            for (std::size_t i = 0; i < lanes; ++i) {                                            \
+                [[maybe_unused]] const double x = all_x[i];                                      \
+                [[maybe_unused]] const double y = all_y[i];                                      \
+                x_adjoint[i] += (left_derivative) * adjoint[i];                                  \
+            }                                                                                    \
+        }                                                                                        \
+        if (y_adjoint != nullptr) {                                                              \
+            MGX_SIDE_BY_SIDE                                                                     \
+            for (std::size_t i = 0; i < lanes; ++i) {                                            \
+                [[maybe_unused]] const double x = all_x[i];                                      \
+                [[maybe_unused]] const double y = all_y[i];                                      \
+                y_adjoint[i] += (right_derivative) * adjoint[i];                                 \
+            }                                                                                    \
+        }                                                                                        \
         return Op::Name != Op::Pow || ((x_adjoint == nullptr || all_finite(x_adjoint, lanes)) && \
                                        (y_adjoint == nullptr || all_finite(y_adjoint, lanes)));  \
     }
@@ -230,9 +236,9 @@ constexpr LaneKernels make_kernels() noexcept {
     made.instruction_set = MGX_LANES_NAME;
     made.forward[static_cast<std::size_t>(Op::PowConstant)] = forward_power;
     made.backward[static_cast<std::size_t>(Op::PowConstant)] = backward_power;
-#define MGX_UNARY(Name, ...)                                                                \
-    made.forward[static_cast<std::size_t>(Op::Name)] = forward_##Name;                      \
-    made.backward[static_cast<std::size_t>(Op::Name)] = backward_##Name;                    \
+#define MGX_UNARY(Name, ...)                                             \
+    made.forward[static_cast<std::size_t>(Op::Name)] = forward_##Name;   \
+    made.backward[static_cast<std::size_t>(Op::Name)] = backward_##Name; \
     made.backward_in_place[static_cast<std::size_t>(Op::Name)] = backward_in_place_##Name;
 #define MGX_BINARY(Name, ...)                                          \
     made.forward[static_cast<std::size_t>(Op::Name)] = forward_##Name; \

@@ -1,17 +1,18 @@
 // Many samples at a time.
 //
-// What does not depend on the sample runs once, as the prologue. All else runs over blocks of samples:
-// each instruction is done to all lanes of a block before the next, so that finding out what to do
-// is paid once a block, and the lanes of a block stay in the cache. A slot is a vector of so many lanes;
-// values and adjoints that are never needed at the same time share one (slots.cpp).
+// What does not depend on the sample runs once, as the prologue. All else runs over blocks of
+// samples: each instruction is done to all lanes of a block before the next, so that finding out
+// what to do is paid once a block, and the lanes of a block stay in the cache. A slot is a vector
+// of so many lanes; values and adjoints that are never needed at the same time share one
+// (slots.cpp).
 //
-// The backward pass follows the forward pass of the same block. The order in which sums over samples
-// are added up is fixed, whatever the number of threads and the width of registers: within a block by
-// lane, blocks one after another within a chunk, and then the chunks one after another. How samples
-// are divided into blocks and chunks depends on the program and their number alone.
+// The backward pass follows the forward pass of the same block. The order in which sums over
+// samples are added up is fixed, whatever the number of threads and the width of registers: within
+// a block by lane, blocks one after another within a chunk, and then the chunks one after another.
+// How samples are divided into blocks and chunks depends on the program and their number alone.
 //
-// The last block's lanes beyond the last sample repeat that sample, so that nothing unheard of happens
-// in them; their adjoints are never added to anything.
+// The last block's lanes beyond the last sample repeat that sample, so that nothing unheard of
+// happens in them; their adjoints are never added to anything.
 
 #include "program/lane_plan.hpp"
 
@@ -38,8 +39,11 @@ namespace {
 
 constexpr std::size_t most_lanes = 128;
 constexpr std::size_t fewest_lanes = 64;
-constexpr std::size_t block_bytes = 48 * 1024;
+constexpr std::size_t block_bytes = 96 * 1024;
 constexpr std::size_t most_chunks = 16;
+
+using Clock = std::chrono::steady_clock;
+constexpr auto time_between_checks = std::chrono::milliseconds(50);
 
 constexpr std::size_t round_up(std::size_t number, std::size_t multiple) noexcept {
     return (number + multiple - 1) / multiple * multiple;
@@ -77,7 +81,8 @@ double sum_of_lanes(const double* lanes, std::size_t samples) noexcept {
     for (std::size_t lane = 0; i + lane < samples; ++lane) {
         sums[lane] += lanes[i + lane];
     }
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 // Call `body` for a sample; what it throws tells which one.
@@ -110,9 +115,11 @@ struct LanePlan::Workspace {
 
 // What a chunk of samples adds up to.
 struct LanePlan::Chunk {
-    std::vector<double> sums;         // of outputs
-    std::vector<double> splat_grads;  // of the values that are the same for all samples
-    std::vector<double> weight_grads;
+    std::vector<double> sums;            // of outputs
+    std::vector<double> splat_grads;     // of the values that are the same for all samples
+    std::vector<double> captured_grads;  // of the first chunk they are those of the batch
+    std::vector<double> gathered_grads;
+    Weights<double> weight_grads;
     std::exception_ptr error;
 };
 
@@ -139,7 +146,9 @@ public:
 private:
     static constexpr std::uint32_t none = 0xFFFFFFFF;
 
-    [[nodiscard]] bool varies(ValueId value) const noexcept { return varying_[index_of(value)] != 0; }
+    [[nodiscard]] bool varies(ValueId value) const noexcept {
+        return varying_[index_of(value)] != 0;
+    }
     [[nodiscard]] bool has_gradient(ValueId value) const noexcept {
         return plan_.gradients_[index_of(value)] != 0;
     }
@@ -312,17 +321,16 @@ private:
             if (tenancy == none) {
                 return no_slot;
             }
-            const std::uint32_t row =
-                tenancies_[tenancy].width == 1 ? 0 : static_cast<std::uint32_t>(value) - first_of(value);
+            const std::uint32_t row = tenancies_[tenancy].width == 1
+                                          ? 0
+                                          : static_cast<std::uint32_t>(value) - first_of(value);
             return tenancies_[tenancy].first_slot + row;
         };
         return {slot(value_tenancy_), slot(adjoint_tenancy_)};
     }
 
     [[nodiscard]] std::uint32_t first_of(ValueId value) const noexcept {
-        return index_of(value) < program_.inputs
-                   ? 0
-                   : first_result_[index_of(value)];
+        return index_of(value) < program_.inputs ? 0 : first_result_[index_of(value)];
     }
 
     void make_steps() {
@@ -386,10 +394,10 @@ private:
     LanePlan& plan_;
     const Program& program_;
     std::vector<char> varying_;
-    std::vector<std::uint32_t> value_tenancy_;    // of each value that has lanes
+    std::vector<std::uint32_t> value_tenancy_;  // of each value that has lanes
     std::vector<std::uint32_t> adjoint_tenancy_;
-    std::vector<std::uint32_t> first_result_;     // of the instruction that each value is a result of
-    std::vector<std::uint32_t> chosen_;           // instructions that are steps
+    std::vector<std::uint32_t> first_result_;  // of the instruction that each value is a result of
+    std::vector<std::uint32_t> chosen_;        // instructions that are steps
     std::vector<ValueId> splats_;
     std::vector<Tenancy> tenancies_;
     const Wish& wish_;
@@ -398,7 +406,7 @@ private:
 // A block of samples in a workspace.
 class LanePlan::Block {
 public:
-    Block(const LanePlan& plan, const Batch& batch, std::span<const double> weights,
+    Block(const LanePlan& plan, const Batch& batch, const Weights<const double>& weights,
           Workspace& workspace, std::size_t first_sample, std::size_t samples)
         : plan_(plan),
           program_(plan.program_),
@@ -420,8 +428,7 @@ public:
                 chunk.sums[i] += sum_of_lanes(output, samples_);
             }
             if (batch_.outputs != nullptr) {
-                std::copy_n(output, samples_,
-                            batch_.outputs + i * batch_.samples + first_sample_);
+                std::copy_n(output, samples_, batch_.outputs + i * batch_.samples + first_sample_);
             }
         }
     }
@@ -471,8 +478,8 @@ private:
 
     void load() {
         for (const SampleMatrix& matrix : batch_.matrices) {
-            double* const lanes = matrix.columns > 0 ? at(plan_.inputs_[matrix.first_input].value)
-                                                     : nullptr;
+            double* const lanes =
+                matrix.columns > 0 ? at(plan_.inputs_[matrix.first_input].value) : nullptr;
             if (!matrix.is_shared) {
                 kernels_.load_samples(matrix.numbers + first_sample_ * matrix.columns,
                                       matrix.columns, samples_, lanes, stride(), lanes_);
@@ -497,14 +504,14 @@ private:
     [[nodiscard]] LaneOperands operands(const Step& step, const Instruction& instruction) noexcept {
         const Place& x = operand(step, 0);
         const Place y = instruction.operand_count > 1 ? operand(step, 1) : Place{};
-        return {at(x.value),   at(y.value),           at(result(step).value), at(result(step).adjoint),
+        return {at(x.value),   at(y.value),   at(result(step).value), at(result(step).adjoint),
                 at(x.adjoint), at(y.adjoint), instruction.number};
     }
 
     [[nodiscard]] AffineBlock affine(const Step& step) const noexcept {
         const WeightTable& its = table(step);
-        return {weights_.data() + its.first,
-                weights_.data() + its.biases(),
+        return {weights_.at(its.weights),
+                weights_.at(its.biases),
                 workspace_.inputs.data() + step.first_pointer,
                 its.rows,
                 its.terms,
@@ -582,8 +589,7 @@ private:
     void take(const Step& step, const Instruction& instruction, Visitor visit) {
         const double* const index = at(operand(step, 0).value);
         const std::size_t entries = instruction.operand_count - 1;
-        const bool has_table =
-            plan_.tables_.number_of(step.instruction) != WeightTables::no_table;
+        const bool has_table = plan_.tables_.number_of(step.instruction) != WeightTables::no_table;
         for (std::size_t lane = 0; lane < samples_; ++lane) {
             std::size_t chosen = 0;
             if (index[lane] >= 0.0 && index[lane] < static_cast<double>(entries)) [[likely]] {
@@ -594,7 +600,7 @@ private:
                            [&] { static_cast<void>(checked_index(index[lane], entries)); });
             }
             visit(lane,
-                  has_table ? weights_.data() + table(step).first + chosen
+                  has_table ? weights_.at(table(step).weights) + chosen
                             : at(operand(step, 1 + chosen).value) + lane,
                   chosen);
         }
@@ -645,7 +651,7 @@ private:
                     plan_.tables_.number_of(step.instruction) != WeightTables::no_table;
                 take(step, instruction, [&](std::size_t lane, const double*, std::size_t chosen) {
                     if (has_table) {
-                        chunk.weight_grads[table(step).first + chosen] += adjoint[lane];
+                        chunk.weight_grads.at(table(step).weights)[chosen] += adjoint[lane];
                     } else if (double* const entry = at(operand(step, 1 + chosen).adjoint);
                                entry != nullptr) {
                         entry[lane] += adjoint[lane];
@@ -677,14 +683,14 @@ private:
         }
         const AffineBlock block = affine(step);
         const WeightTable& its = table(step);
-        if (!chunk.weight_grads.empty()) {
-            kernels_.affine_weight_grads(block, adjoint, samples_,
-                                         chunk.weight_grads.data() + its.first,
-                                         chunk.weight_grads.data() + its.biases(),
-                                         workspace_.scratch.data());
+        if (batch_.adjoints != nullptr) {
+            kernels_.affine_weight_grads(
+                block, adjoint, samples_, chunk.weight_grads.at(its.weights),
+                chunk.weight_grads.at(its.biases), workspace_.scratch.data());
         }
         double* const* const inputs = workspace_.input_adjoints.data() + step.first_pointer;
-        if (std::any_of(inputs, inputs + its.terms, [](const double* it) { return it != nullptr; })) {
+        if (std::any_of(inputs, inputs + its.terms,
+                        [](const double* it) { return it != nullptr; })) {
             kernels_.affine_input_grads(block, adjoint, inputs, lanes_);
         }
     }
@@ -692,20 +698,13 @@ private:
     const LanePlan& plan_;
     const Program& program_;
     const Batch& batch_;
-    std::span<const double> weights_;
+    Weights<const double> weights_;
     Workspace& workspace_;
     std::size_t first_sample_;
     std::size_t samples_;
     std::size_t lanes_;
     const LaneKernels& kernels_ = lane_kernels();
 };
-
-LanePlan::LanePlan(const Program& program, const WeightTables& tables, const Wish& wish)
-    : program_(program), tables_(tables) {
-    Builder(*this, wish).run();
-}
-
-LanePlan::~LanePlan() = default;
 
 std::size_t LanePlan::block_size(std::size_t samples) const noexcept {
     const std::size_t fitting =
@@ -715,138 +714,156 @@ std::size_t LanePlan::block_size(std::size_t samples) const noexcept {
     return std::max(round_up(divide_up(samples, blocks), lane_group), lane_group);
 }
 
-std::unique_ptr<LanePlan::Workspace> LanePlan::take_workspace(std::size_t stride) const {
-    std::unique_ptr<Workspace> workspace;
-    {
-        const std::lock_guard lock(mutex_);
-        if (!idle_.empty()) {
-            workspace = std::move(idle_.back());
-            idle_.pop_back();
-        }
+void LanePlan::prepare(Workspace& workspace, std::size_t stride) const {
+    if (workspace.stride == stride) {
+        return;
     }
-    if (workspace == nullptr) {
-        workspace = std::make_unique<Workspace>();
-    }
-    if (workspace->stride == stride) {
-        return workspace;
-    }
-    workspace->stride = 0;
-    workspace->lanes.resize(slots_ * stride);
+    workspace.stride = 0;
+    workspace.lanes.resize(slots_ * stride);
     if (has_gradients_ && most_terms_ > 0) {
-        workspace->scratch.resize(stride * (most_terms_ + lane_group));
+        workspace.scratch.resize(stride * (most_terms_ + lane_group));
     }
-    workspace->inputs.resize(pointers_);
-    workspace->input_adjoints.resize(pointers_);
+    workspace.inputs.resize(pointers_);
+    workspace.input_adjoints.resize(pointers_);
     const auto at = [&](std::uint32_t slot) {
-        return slot == no_slot ? nullptr : workspace->lanes.data() + slot * stride;
+        return slot == no_slot ? nullptr : workspace.lanes.data() + slot * stride;
     };
     for (const Step& step : steps_) {
         const Instruction& instruction = program_.instructions[step.instruction];
         if (instruction.kind == Kind::Affine) {
             for (std::size_t term = 0; term < instruction.terms(); ++term) {
                 const Place& place = places_[step.first_place + 1 + term];
-                workspace->inputs[step.first_pointer + term] = at(place.value);
-                workspace->input_adjoints[step.first_pointer + term] = at(place.adjoint);
+                workspace.inputs[step.first_pointer + term] = at(place.value);
+                workspace.input_adjoints[step.first_pointer + term] = at(place.adjoint);
             }
         }
     }
-    workspace->stride = stride;
-    return workspace;
+    workspace.stride = stride;
 }
 
-void LanePlan::give_back(std::unique_ptr<Workspace> workspace) const {
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(workspace));
+// What a run needs besides the lanes.
+struct LanePlan::Memory {
+    ScalarPlan::Workspace prologue;
+    std::vector<double> gathered;
+    std::vector<Chunk> chunks;
+    std::size_t block_size = 0;
+    std::size_t chunk_size = 0;
+    std::thread::id caller;
+    std::atomic<bool> is_interrupted;
+    std::atomic<std::size_t> first_failure;  // of a chunk
+};
+
+LanePlan::LanePlan(const Program& program, const WeightTables& tables, const Wish& wish)
+    : program_(program),
+      tables_(tables),
+      idle_workspaces_(std::make_unique<Idle<Workspace>>()),
+      idle_memories_(std::make_unique<Idle<Memory>>()) {
+    Builder(*this, wish).run();
 }
 
-void LanePlan::run(Batch& batch) const {
-    ScalarPlan::Workspace shared;
-    prologue_->forward(batch.values, shared);
-    std::vector<double> weights;
-    tables_.gather(batch.values, weights);
+LanePlan::~LanePlan() = default;
 
-    const std::size_t block = block_size(batch.samples);
-    const std::size_t chunk_samples =
-        std::max(round_up(divide_up(batch.samples, most_chunks), block), block);
-    std::vector<Chunk> chunks(divide_up(batch.samples, chunk_samples));
-    const bool wants_shared = batch.adjoints != nullptr;
-    std::atomic<bool> is_interrupted = false;
-    std::atomic<std::size_t> first_failure = chunks.size();
-    const auto caller = std::this_thread::get_id();
+void LanePlan::run(const Batch& batch) const {
+    auto memory = idle_memories_->take();
+    prologue_->forward(batch.values, memory->prologue);
+    tables_.gather(batch.values, memory->gathered);
+    memory->block_size = block_size(batch.samples);
+    memory->chunk_size = std::max(
+        round_up(divide_up(batch.samples, most_chunks), memory->block_size), memory->block_size);
+    memory->chunks.resize(divide_up(batch.samples, memory->chunk_size));
+    memory->caller = std::this_thread::get_id();
+    memory->is_interrupted = false;
+    memory->first_failure = memory->chunks.size();
+    run_tasks(memory->chunks.size(), [&](std::size_t number) { do_chunk(batch, *memory, number); });
+    add_up(batch, *memory);
+    idle_memories_->give_back(std::move(memory));
+}
 
-    const auto do_chunk = [&](std::size_t number) {
-        Chunk& chunk = chunks[number];
-        try {
-            chunk.sums.assign(outputs_.size(), 0.0);
+void LanePlan::do_chunk(const Batch& batch, Memory& memory, std::size_t number) const {
+    Chunk& chunk = memory.chunks[number];
+    try {
+        chunk.error = nullptr;
+        chunk.sums.assign(outputs_.size(), 0.0);
+        if (batch.adjoints != nullptr) {
+            chunk.splat_grads.assign(splats_.size(), 0.0);
+            chunk.gathered_grads.assign(tables_.gathered(), 0.0);
+            chunk.captured_grads.assign(number > 0 ? program_.captured : 0, 0.0);
+            chunk.weight_grads = {
+                number > 0 ? chunk.captured_grads.data() : batch.adjoints + program_.inputs,
+                program_.inputs, chunk.gathered_grads.data()};
+        }
+        auto workspace = idle_workspaces_->take();
+        prepare(*workspace, memory.block_size);
+        for (const auto& [value, place] : splats_) {
+            std::fill_n(workspace->lanes.data() + place.value * workspace->stride,
+                        workspace->stride, batch.values[index_of(value)]);
+        }
+        const Weights<const double> weights{batch.values, 0, memory.gathered.data()};
+        const bool checks = batch.check && std::this_thread::get_id() == memory.caller;
+        auto last_check = checks ? Clock::now() : Clock::time_point();
+        const std::size_t end = std::min((number + 1) * memory.chunk_size, batch.samples);
+        for (std::size_t first = number * memory.chunk_size; first < end;
+             first += memory.block_size) {
+            if (memory.is_interrupted || number > memory.first_failure) {
+                break;
+            }
+            Block block(*this, batch, weights, *workspace, first,
+                        std::min(memory.block_size, end - first));
+            block.forward(chunk);
             if (has_gradients_) {
-                chunk.splat_grads.assign(splats_.size(), 0.0);
-                chunk.weight_grads.assign(wants_shared ? weights.size() : 0, 0.0);
+                block.backward(chunk);
             }
-            auto workspace = take_workspace(block);
-            for (const auto& [value, place] : splats_) {
-                std::fill_n(workspace->lanes.data() + place.value * block, block,
-                            batch.values[index_of(value)]);
-            }
-            const std::size_t end = std::min((number + 1) * chunk_samples, batch.samples);
-            auto last_check = std::chrono::steady_clock::now();
-            for (std::size_t first = number * chunk_samples; first < end; first += block) {
-                if (is_interrupted || number > first_failure) {
-                    break;
-                }
-                Block it(*this, batch, weights, *workspace, first, std::min(block, end - first));
-                it.forward(chunk);
-                if (has_gradients_) {
-                    it.backward(chunk);
-                }
-                if (batch.check && std::this_thread::get_id() == caller) {
-                    const auto now = std::chrono::steady_clock::now();
-                    if (now - last_check > std::chrono::milliseconds(50)) {
-                        last_check = now;
-                        try {
-                            batch.check();
-                        } catch (...) {
-                            is_interrupted = true;
-                            throw;
-                        }
-                    }
-                }
-            }
-            give_back(std::move(workspace));
-        } catch (...) {
-            chunk.error = std::current_exception();
-            std::size_t first = first_failure;
-            while (number < first && !first_failure.compare_exchange_weak(first, number)) {
+            if (checks && Clock::now() - last_check > time_between_checks) {
+                check(batch, memory);
+                last_check = Clock::now();
             }
         }
-    };
-    run_tasks(chunks.size(), do_chunk);
-
-    if (batch.sums != nullptr) {
-        std::fill_n(batch.sums, outputs_.size(), 0.0);
+        idle_workspaces_->give_back(std::move(workspace));
+    } catch (...) {
+        chunk.error = std::current_exception();
+        std::size_t first = memory.first_failure;
+        while (number < first && !memory.first_failure.compare_exchange_weak(first, number)) {
+        }
     }
+}
+
+void LanePlan::check(const Batch& batch, Memory& memory) {
+    try {
+        batch.check();
+    } catch (...) {
+        memory.is_interrupted = true;
+        throw;
+    }
+}
+
+void LanePlan::add_up(const Batch& batch, Memory& memory) const {
+    std::vector<Chunk>& chunks = memory.chunks;
     for (const Chunk& chunk : chunks) {
         if (chunk.error != nullptr) {
             std::rethrow_exception(chunk.error);
         }
-        for (std::size_t i = 0; batch.sums != nullptr && i < outputs_.size(); ++i) {
+    }
+    for (std::size_t i = 0; batch.sums != nullptr && i < outputs_.size(); ++i) {
+        batch.sums[i] = 0.0;
+        for (const Chunk& chunk : chunks) {
             batch.sums[i] += chunk.sums[i];
         }
     }
-    if (!wants_shared) {
+    if (batch.adjoints == nullptr) {
         return;
     }
-    for (std::size_t i = 0; i < chunks.size(); ++i) {
-        for (std::size_t k = 0; k < splats_.size(); ++k) {
-            batch.adjoints[index_of(splats_[k].first)] += chunks[i].splat_grads[k];
-        }
-        for (std::size_t k = 0; i > 0 && k < weights.size(); ++k) {
-            chunks[0].weight_grads[k] += chunks[i].weight_grads[k];
+    for (std::size_t i = 0; i < splats_.size(); ++i) {
+        for (const Chunk& chunk : chunks) {
+            batch.adjoints[index_of(splats_[i].first)] += chunk.splat_grads[i];
         }
     }
-    if (!chunks.empty()) {
-        tables_.scatter(chunks[0].weight_grads, batch.adjoints);
+    for (std::size_t number = 0; number < chunks.size(); ++number) {
+        for (std::size_t i = 0; number > 0 && i < program_.captured; ++i) {
+            batch.adjoints[program_.inputs + i] += chunks[number].captured_grads[i];
+        }
+        tables_.scatter(chunks[number].gathered_grads, batch.adjoints);
     }
-    prologue_->backward(batch.values, batch.adjoints, shared);
+    prologue_->backward(batch.values, batch.adjoints, memory.prologue);
 }
 
 }  // namespace mgx

@@ -16,13 +16,14 @@
 
 namespace mgx {
 
-// A matrix with a row for each sample; its columns are inputs of the program that follow one another.
+// A matrix with a row for each sample; its columns are inputs of the program that follow one
+// another.
 struct SampleMatrix {
     const double* numbers = nullptr;  // row after row
     std::size_t columns = 1;
     std::size_t first_input = 0;
-    bool is_shared = false;           // there is one row, which is every sample's
-    double* grads = nullptr;          // a matrix like it, with a row for each sample, or null
+    bool is_shared = false;   // there is one row, which is every sample's
+    double* grads = nullptr;  // a matrix like it, with a row for each sample, or null
 };
 
 // What a run is given and gives back.
@@ -43,10 +44,33 @@ struct Batch {
     std::function<void()> check;
 };
 
+// Objects that are kept for reuse, by whichever thread comes next.
+template <typename Object>
+class Idle {
+public:
+    [[nodiscard]] std::unique_ptr<Object> take() {
+        const std::lock_guard lock(mutex_);
+        if (objects_.empty()) {
+            return std::make_unique<Object>();
+        }
+        auto object = std::move(objects_.back());
+        objects_.pop_back();
+        return object;
+    }
+    void give_back(std::unique_ptr<Object> object) {
+        const std::lock_guard lock(mutex_);
+        objects_.push_back(std::move(object));
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Object>> objects_;
+};
+
 class LanePlan {
 public:
     struct Wish {
-        std::vector<char> varying;     // whether each input is a column of a matrix
+        std::vector<char> varying;       // whether each input is a column of a matrix
         bool shared_gradients = false;   // by captured nodes and by the other inputs
         bool varying_gradients = false;  // by the columns
     };
@@ -58,7 +82,7 @@ public:
     ~LanePlan();
 
     // Throws what the eager engine throws, for the first sample in which something does.
-    void run(Batch& batch) const;
+    void run(const Batch& batch) const;
 
     // How many vectors of lanes a block needs.
     [[nodiscard]] std::size_t slots() const noexcept { return slots_; }
@@ -78,37 +102,40 @@ private:
     };
     struct Step {
         std::uint32_t instruction;
-        std::uint32_t first_place;  // in places_: the result's, then the operands'
+        std::uint32_t first_place;   // in places_: the result's, then the operands'
         std::uint32_t first_zeroed;  // of the ranges that are zeroed before the backward step
         std::uint32_t last_zeroed;
         std::uint32_t first_pointer;  // of an Affine, in the workspace's
     };
     struct Workspace;
     struct Chunk;
+    struct Memory;
     class Block;
     class Builder;
 
-    [[nodiscard]] std::unique_ptr<Workspace> take_workspace(std::size_t stride) const;
-    void give_back(std::unique_ptr<Workspace> workspace) const;
+    void do_chunk(const Batch& batch, Memory& memory, std::size_t number) const;
+    static void check(const Batch& batch, Memory& memory);
+    void prepare(Workspace& workspace, std::size_t stride) const;
+    void add_up(const Batch& batch, Memory& memory) const;
 
     const Program& program_;
     const WeightTables& tables_;
     bool has_gradients_ = false;
-    std::vector<char> gradients_;             // whether the adjoint of each value is wanted
-    std::unique_ptr<ScalarPlan> prologue_;    // what is the same for all samples
-    std::vector<Step> steps_;                 // in order
-    std::vector<Step> backward_steps_;        // last first
-    std::vector<Place> places_;               // of the steps
-    std::vector<Range> zeroed_;               // adjoints: of the steps, and
+    std::vector<char> gradients_;           // whether the adjoint of each value is wanted
+    std::unique_ptr<ScalarPlan> prologue_;  // what is the same for all samples
+    std::vector<Step> steps_;               // in order
+    std::vector<Step> backward_steps_;      // last first
+    std::vector<Place> places_;             // of the steps
+    std::vector<Range> zeroed_;             // adjoints: of the steps, and
     std::vector<Range> zeroed_at_first_;
-    std::vector<Place> inputs_;               // of varying ones
+    std::vector<Place> inputs_;  // of varying ones
     std::vector<Place> outputs_;
     std::vector<std::pair<ValueId, Place>> splats_;  // values that are the same for all samples
     std::size_t slots_ = 0;
     std::size_t pointers_ = 0;
     std::size_t most_terms_ = 0;
-    mutable std::mutex mutex_;
-    mutable std::vector<std::unique_ptr<Workspace>> idle_;
+    std::unique_ptr<Idle<Workspace>> idle_workspaces_;
+    std::unique_ptr<Idle<Memory>> idle_memories_;
 };
 
 }  // namespace mgx

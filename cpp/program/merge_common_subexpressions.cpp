@@ -8,79 +8,108 @@ namespace mgx {
 
 namespace {
 
-// A hash table of instructions of the new program, by what they compute.
+// A hash table of instructions by what they compute.
 class Known {
 public:
-    Known(const Program& program, std::size_t most) : program_(program) {
-        slots_.assign(std::bit_ceil(2 * most + 2), none);
+    explicit Known(const Program& program)
+        : program_(program),
+          same_(program.values),
+          slots_(std::bit_ceil(2 * program.instructions.size() + 2), none) {
+        for (std::uint32_t i = 0; i < program.values; ++i) {
+            same_[i] = ValueId{i};
+        }
     }
 
-    // An instruction that is the same but for its results; if there is none, the last one of the
-    // program, which is entered.
-    [[nodiscard]] const Instruction& find_or_enter_last() {
-        const auto last = static_cast<std::uint32_t>(program_.instructions.size() - 1);
-        const Instruction& wanted = program_.instructions[last];
+    // The first instruction that computes the same, by its number; the instruction itself if it is
+    // that one.
+    [[nodiscard]] std::uint32_t first_same(std::uint32_t number) {
+        const Instruction& wanted = program_.instructions[number];
         std::size_t place = hash(wanted) & (slots_.size() - 1);
         while (slots_[place] != none) {
             const Instruction& candidate = program_.instructions[slots_[place]];
             if (are_same(candidate, wanted)) {
-                return candidate;
+                for (std::uint32_t row = 0; row < wanted.results; ++row) {
+                    same_[index_of(wanted.first_result) + row] =
+                        ValueId{static_cast<std::uint32_t>(candidate.first_result) + row};
+                }
+                return slots_[place];
             }
             place = (place + 1) & (slots_.size() - 1);
         }
-        slots_[place] = last;
-        return wanted;
+        slots_[place] = number;
+        return number;
+    }
+
+    // The first value that is the same.
+    [[nodiscard]] ValueId first_same(ValueId value) const noexcept {
+        return same_[index_of(value)];
     }
 
 private:
     static constexpr std::uint32_t none = 0xFFFFFFFF;
 
     [[nodiscard]] std::size_t hash(const Instruction& it) const noexcept {
-        std::uint64_t mixed = static_cast<std::uint64_t>(it.kind) << 8 | static_cast<std::uint64_t>(it.op);
+        std::uint64_t mixed =
+            static_cast<std::uint64_t>(it.kind) << 8 | static_cast<std::uint64_t>(it.op);
         const auto mix = [&mixed](std::uint64_t more) {
             mixed = (mixed ^ more) * 0x9E3779B97F4A7C15U;
             mixed ^= mixed >> 29;
         };
         mix(std::bit_cast<std::uint64_t>(it.number));
         for (const ValueId operand : program_.operands_of(it)) {
-            mix(index_of(operand));
+            mix(index_of(first_same(operand)));
         }
         return static_cast<std::size_t>(mixed);
     }
 
     [[nodiscard]] bool are_same(const Instruction& one, const Instruction& other) const noexcept {
+        if (one.kind != other.kind || one.op != other.op || one.results != other.results ||
+            one.operand_count != other.operand_count ||
+            std::bit_cast<std::uint64_t>(one.number) !=
+                std::bit_cast<std::uint64_t>(other.number)) {
+            return false;
+        }
         const auto operands = program_.operands_of(one);
         const auto others = program_.operands_of(other);
-        return one.kind == other.kind && one.op == other.op && one.results == other.results &&
-               std::bit_cast<std::uint64_t>(one.number) ==
-                   std::bit_cast<std::uint64_t>(other.number) &&
-               std::equal(operands.begin(), operands.end(), others.begin(), others.end());
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+            if (first_same(operands[i]) != first_same(others[i])) {
+                return false;
+            }
+        }
+        return true;
     }
 
     const Program& program_;
+    std::vector<ValueId> same_;
     std::vector<std::uint32_t> slots_;
 };
 
 }  // namespace
 
-Program merge_common_subexpressions(const Program& program) {
+Program merge_common_subexpressions(Program program) {
+    Known known(program);
+    std::vector<std::uint32_t> repetitions;
+    for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
+        if (known.first_same(i) != i) {
+            repetitions.push_back(i);
+        }
+    }
+    if (repetitions.empty()) {
+        return program;
+    }
     Rewriter rewriter(program);
-    Program& merged = rewriter.program();
-    Known known(merged, program.instructions.size());
-    for (const Instruction& instruction : program.instructions) {
-        rewriter.copy(instruction);
-        const Instruction& copy = merged.instructions.back();
-        const Instruction& first = known.find_or_enter_last();
-        if (&first == &copy) {
+    auto repetition = repetitions.begin();
+    for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
+        const Instruction& instruction = program.instructions[i];
+        if (repetition == repetitions.end() || *repetition != i) {
+            rewriter.copy(instruction);
             continue;
         }
+        ++repetition;
         for (std::uint32_t row = 0; row < instruction.results; ++row) {
-            rewriter.rename(ValueId{static_cast<std::uint32_t>(instruction.first_result) + row},
-                            ValueId{static_cast<std::uint32_t>(first.first_result) + row});
+            const ValueId result{static_cast<std::uint32_t>(instruction.first_result) + row};
+            rewriter.rename(result, rewriter(known.first_same(result)));
         }
-        merged.operands.resize(copy.first_operand);
-        merged.values -= copy.results;
-        merged.instructions.pop_back();
     }
     return rewriter.finish();
 }

@@ -7,13 +7,14 @@
 #include "program/passes.hpp"
 
 #include <array>
+#include <utility>
 
 namespace mgx {
 
 Program optimise(Program program, std::vector<PassStatistics>& statistics) {
     struct Pass {
         std::string_view name;
-        Program (*run)(const Program&);
+        Program (*run)(Program);
     };
     static constexpr auto passes = std::to_array<Pass>({
         {"fold constants", fold_constants},
@@ -26,7 +27,7 @@ Program optimise(Program program, std::vector<PassStatistics>& statistics) {
     });
     statistics.push_back({"trace", program.instructions.size(), program.count_nodes()});
     for (const Pass& pass : passes) {
-        program = pass.run(program);
+        program = pass.run(std::move(program));
         statistics.push_back({pass.name, program.instructions.size(), program.count_nodes()});
     }
     return program;

@@ -1,7 +1,7 @@
 #pragma once
 
-// The passes: each makes of a program another one that computes the same, to the last bit, with less
-// work. Each is in a file of its name.
+// The passes: each makes of a program another one that computes the same, to the last bit, with
+// less work, or gives it back as it is. Each is in a file of its name.
 
 #include <string_view>
 #include <vector>
@@ -11,23 +11,26 @@
 namespace mgx {
 
 // Instructions whose operands are constants become constants.
-[[nodiscard]] Program fold_constants(const Program& program);
+[[nodiscard]] Program fold_constants(Program program);
 
 // Instructions that compute the same of the same operands become one.
-[[nodiscard]] Program merge_common_subexpressions(const Program& program);
+[[nodiscard]] Program merge_common_subexpressions(Program program);
 
 // Instructions whose results nobody uses go.
-[[nodiscard]] Program remove_dead_code(const Program& program);
+[[nodiscard]] Program remove_dead_code(Program program);
 
 // Chains of additions of products, `b + w0*x0 + w1*x1 + ...`, become Dots.
-[[nodiscard]] Program form_dots(const Program& program);
+[[nodiscard]] Program form_dots(Program program);
 
 // Dots of the same inputs whose weights are captured or constant become one Affine.
-[[nodiscard]] Program group_affine(const Program& program);
+[[nodiscard]] Program group_affine(Program program);
 
 // An operation that is applied to all results of an Affine, and to nothing but them, becomes part
 // of it.
-[[nodiscard]] Program fold_activations(const Program& program);
+[[nodiscard]] Program fold_activations(Program program);
+
+// Renumber the captured nodes so that weights stand side by side: the number that each had before.
+[[nodiscard]] std::vector<std::uint32_t> order_captured(Program& program);
 
 struct PassStatistics {
     std::string_view pass;

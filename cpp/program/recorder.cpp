@@ -1,18 +1,22 @@
-// Recording: a walk from the outputs back to what they were computed from, which visits a node after
-// its operands.
+// Recording: a walk through the log from the newest node to older ones finds what the outputs were
+// computed from; then what was found is recorded in the order of its creation.
 //
-// New nodes, made since recording began, become instructions; new leaves become constants. Nodes that
-// were there before are captured: the program reads their numbers at each run. Which is which is
-// told by the pages, as new nodes go to fresh ones. A new leaf may still be put into an old page
+// New nodes, made since recording began, become instructions; new leaves become constants. Nodes
+// that were there before are captured: the program reads their numbers at each run. Which is which
+// is told by the pages, as new nodes go to fresh ones. A new leaf may still be put into an old page
 // when a node there has died; it is captured then, which costs a little and is not wrong. A new
-// leaf that somebody still refers to is captured, too: it may be a parameter made at the first call.
+// leaf that somebody still refers to is captured, too: it may be a parameter made at the first
+// call.
 //
 // Dots are recorded as they are, without making the nodes that they hide.
 
 #include "program/recorder.hpp"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <string>
+#include <unordered_map>
 
 namespace mgx {
 
@@ -27,13 +31,19 @@ public:
     }
 
     [[nodiscard]] Recording run(std::span<const LiveNode> outputs) {
-        // Captured nodes are numbered before the results of instructions, so they are found first.
-        find_captured(outputs);
+        find_operands(outputs);
+        // Captured nodes are numbered before the results of instructions, and constants first among
+        // these, as the passes have them.
         Program& program = result_.program;
         program.captured = static_cast<std::uint32_t>(result_.captured.size());
         program.values += program.captured;
-        for (const NodeId node : order_) {
-            known(node) = append(arena_.live(node));
+        program.instructions.reserve(constants_.size() + order_.size());
+        program.operands.reserve(2 * order_.size());
+        for (const LiveNode leaf : constants_) {
+            known(leaf.id) = constant(leaf.node->data_value);
+        }
+        for (const LiveNode live : order_) {
+            known(live.id) = append(live);
         }
         for (const LiveNode output : outputs) {
             program.outputs.push_back(known(output.id));
@@ -43,7 +53,7 @@ public:
 
 private:
     static constexpr ValueId unknown{0xFFFFFFFF};
-    static constexpr ValueId pending{0xFFFFFFFE};  // its operands are being visited, or all are
+    static constexpr ValueId pending{0xFFFFFFFE};  // reached, but not recorded yet
     using PageOfValues = std::array<ValueId, Page::slots>;
 
     [[nodiscard]] ValueId& known(NodeId id) {
@@ -58,43 +68,39 @@ private:
         return (*known_[page])[Page::slot_of(id)];
     }
 
-    void find_captured(std::span<const LiveNode> outputs) {
-        struct Visit {
-            NodeId node;
-            bool operands_are_done;
-        };
-        std::vector<Visit> stack;
-        for (std::size_t i = outputs.size(); i-- > 0;) {
-            stack.push_back({outputs[i].id, false});
+    // Find what the outputs were computed from: new nodes, newest first, and what is captured.
+    void find_operands(std::span<const LiveNode> outputs) {
+        for (const LiveNode output : outputs) {
+            reach(output.id);
         }
         std::vector<NodeId> operands;
-        while (!stack.empty()) {
-            const Visit visit = stack.back();
-            stack.pop_back();
-            if (visit.operands_are_done) {
-                order_.push_back(visit.node);
-                continue;
-            }
-            if (known(visit.node) != unknown) {
-                continue;
-            }
-            const LiveNode live = arena_.live(visit.node);
-            if (is_captured(live)) {
-                known(visit.node) =
-                    ValueId{result_.program.inputs +
-                            static_cast<std::uint32_t>(result_.captured.size())};
-                result_.captured.push_back(live);
-                continue;
-            }
-            known(visit.node) = pending;
-            stack.push_back({visit.node, true});
-            operands.clear();
-            list_operands(live, operands);
-            for (std::size_t i = operands.size(); i-- > 0;) {
-                if (known(operands[i]) == unknown) {
-                    stack.push_back({operands[i], false});
+        arena_.visit_backwards(recorder_.start_, [&](LiveNode live) {
+            if (known(live.id) == pending) {
+                order_.push_back(live);
+                operands.clear();
+                list_operands(live, operands);
+                for (const NodeId operand : operands) {
+                    reach(operand);
                 }
             }
+        });
+        std::ranges::reverse(order_);
+    }
+
+    void reach(NodeId id) {
+        ValueId& value = known(id);
+        if (value != unknown) {
+            return;
+        }
+        const LiveNode live = arena_.live(id);
+        if (is_captured(live)) {
+            value = result_.program.captured_value(result_.captured.size());
+            result_.captured.push_back(live);
+            return;
+        }
+        value = pending;
+        if (live.node->op == Op::Leaf) {
+            constants_.push_back(live);
         }
     }
 
@@ -152,8 +158,6 @@ private:
         Instruction instruction;
         values_.clear();
         switch (node.op) {
-            case Op::Leaf:
-                return program.append_constant(node.data_value);
             case Op::Dot:
                 return append_fused(arena_.fused_parts(live));
             case Op::Custom: {
@@ -177,10 +181,20 @@ private:
         }
     }
 
+    // Programs are full of the same few constants.
+    [[nodiscard]] ValueId constant(double number) {
+        const auto [known, is_new] =
+            by_bits_.try_emplace(std::bit_cast<std::uint64_t>(number), unknown);
+        if (is_new) {
+            known->second = result_.program.append_constant(number);
+        }
+        return known->second;
+    }
+
     [[nodiscard]] ValueId append_fused(const FusedParts& parts) {
         Program& program = result_.program;
         const auto input = [&](std::size_t i) {
-            return parts.inputs[i].is_number() ? program.append_constant(parts.inputs[i].data.value)
+            return parts.inputs[i].is_number() ? constant(parts.inputs[i].data.value)
                                                : known(parts.inputs[i].live.id);
         };
         values_.push_back(known(parts.bias.id));
@@ -200,7 +214,7 @@ private:
         then.op = parts.activation;
         values_.assign(1, result);
         if (then.op == Op::Mul) {
-            values_.push_back(program.append_constant(parts.scale));
+            values_.push_back(constant(parts.scale));
         }
         return program.append(then, values_);
     }
@@ -209,8 +223,10 @@ private:
     Arena& arena_;
     Recording result_;
     std::vector<std::unique_ptr<PageOfValues>> known_;
-    std::vector<NodeId> order_;  // new nodes, operands first
+    std::vector<LiveNode> order_;      // new interior nodes, operands first
+    std::vector<LiveNode> constants_;  // new leaves
     std::vector<ValueId> values_;
+    std::unordered_map<std::uint64_t, ValueId> by_bits_;  // constants
 };
 
 Recording Recorder::record(std::span<const LiveNode> inputs,

@@ -46,7 +46,7 @@ public:
 
     // Whether the node has been made since recording began.
     [[nodiscard]] bool is_new(LiveNode live) const noexcept {
-        return Page::of(live).position > start_;
+        return arena_.position(live) > start_;
     }
 
 private:

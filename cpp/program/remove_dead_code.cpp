@@ -6,7 +6,7 @@
 
 namespace mgx {
 
-Program remove_dead_code(const Program& program) {
+Program remove_dead_code(Program program) {
     std::vector<char> is_used(program.values);
     for (const ValueId output : program.outputs) {
         is_used[index_of(output)] = 1;
@@ -14,8 +14,8 @@ Program remove_dead_code(const Program& program) {
     std::vector<char> is_alive(program.instructions.size());
     for (std::size_t i = program.instructions.size(); i-- > 0;) {
         const Instruction& instruction = program.instructions[i];
-        const auto results = std::span(is_used).subspan(index_of(instruction.first_result),
-                                                        instruction.results);
+        const auto results =
+            std::span(is_used).subspan(index_of(instruction.first_result), instruction.results);
         if (std::ranges::find(results, 1) == results.end()) {
             continue;
         }
@@ -23,6 +23,9 @@ Program remove_dead_code(const Program& program) {
         for (const ValueId operand : program.operands_of(instruction)) {
             is_used[index_of(operand)] = 1;
         }
+    }
+    if (std::ranges::find(is_alive, 0) == is_alive.end()) {
+        return program;
     }
     Rewriter rewriter(program);
     for (std::size_t i = 0; i < program.instructions.size(); ++i) {

@@ -1,8 +1,8 @@
-// One sample at a time: a loop over the instructions, each computed as the eager engine computes it,
-// and back again for the adjoints.
+// One sample at a time: a loop over the instructions, each computed as the eager engine computes
+// it, and back again for the adjoints.
 //
-// All values are kept in one array, adjoints in another like it. Affine instructions are computed by
-// the eager engine's own kernels.
+// All values are kept in one array, adjoints in another like it. Affine instructions are computed
+// by the eager engine's own kernels.
 
 #include "program/scalar_plan.hpp"
 
@@ -30,13 +30,12 @@ Selection Selection::all(const Program& program, std::vector<char> wanted_source
 void spread_to_dependents(const Program& program, std::vector<char>& gradients) {
     for (const Instruction& instruction : program.instructions) {
         const bool depends =
-            std::ranges::any_of(program.operands_of(instruction), [&](ValueId operand) {
-                return gradients[index_of(operand)] != 0;
-            });
+            std::ranges::any_of(program.operands_of(instruction),
+                                [&](ValueId operand) { return gradients[index_of(operand)] != 0; });
         if (depends) {
-            std::fill_n(gradients.begin() +
-                            static_cast<std::ptrdiff_t>(index_of(instruction.first_result)),
-                        instruction.results, 1);
+            std::fill_n(
+                gradients.begin() + static_cast<std::ptrdiff_t>(index_of(instruction.first_result)),
+                instruction.results, 1);
         }
     }
 }
@@ -112,28 +111,29 @@ void ScalarPlan::forward(double* values, Workspace& workspace) const {
         values[result] = number;
     }
     if (uses_tables_) {
-        tables_.gather(values, workspace.weights);
-        workspace.weights_by_input.resize(workspace.weights.size());
+        tables_.gather(values, workspace.gathered);
+        workspace.weights_by_input.resize(tables_.weights());
+        const Weights<const double> weights{values, 0, workspace.gathered.data()};
         for (const WeightTable& table : tables_.all()) {
+            const double* const by_row = weights.at(table.weights);
+            double* const by_input = workspace.weights_by_input.data() + table.first_by_input;
             for (std::size_t row = 0; row < table.rows; ++row) {
                 for (std::size_t term = 0; term < table.terms; ++term) {
-                    workspace.weights_by_input[table.first + term * table.rows + row] =
-                        workspace.weights[table.first + row * table.terms + term];
+                    by_input[term * table.rows + row] = by_row[row * table.terms + term];
                 }
             }
         }
     }
     for (const Step& step : steps_) {
         switch (step.op) {
-#define MGX_UNARY(Name, ...)                                                                \
-    case Op::Name:                                                                          \
-        values[step.result] = evaluate<Op::Name>(Scalar::real(values[step.x])).value;       \
+#define MGX_UNARY(Name, ...)                                                          \
+    case Op::Name:                                                                    \
+        values[step.result] = evaluate<Op::Name>(Scalar::real(values[step.x])).value; \
         break;
-#define MGX_BINARY(Name, ...)                                                               \
-    case Op::Name:                                                                          \
-        values[step.result] =                                                               \
-            evaluate<Op::Name>(Scalar::real(values[step.x]), Scalar::real(values[step.y]))  \
-                .value;                                                                     \
+#define MGX_BINARY(Name, ...)                                                                     \
+    case Op::Name:                                                                                \
+        values[step.result] =                                                                     \
+            evaluate<Op::Name>(Scalar::real(values[step.x]), Scalar::real(values[step.y])).value; \
         break;
 #include "core/ops.def"
 #undef MGX_UNARY
@@ -178,8 +178,9 @@ void ScalarPlan::forward(const Instruction& instruction, std::size_t number, dou
             for (std::size_t i = 0; i < table.terms; ++i) {
                 workspace.inputs[i] = value(i);
             }
-            std::copy_n(workspace.weights.data() + table.biases(), table.rows, results);
-            kernels_.add_products(workspace.weights_by_input.data() + table.first,
+            const Weights<const double> weights{values, 0, workspace.gathered.data()};
+            std::copy_n(weights.at(table.biases), table.rows, results);
+            kernels_.add_products(workspace.weights_by_input.data() + table.first_by_input,
                                   workspace.inputs.data(), table.terms, results, table.rows);
             if (instruction.op != Instruction::no_activation) {
                 for (std::size_t row = 0; row < table.rows; ++row) {
@@ -199,25 +200,25 @@ void ScalarPlan::forward(const Instruction& instruction, std::size_t number, dou
 
 void ScalarPlan::backward(const double* values, double* adjoints, Workspace& workspace) const {
     if (uses_tables_) {
-        workspace.weight_grads.assign(workspace.weights.size(), 0.0);
+        workspace.gathered_grads.assign(tables_.gathered(), 0.0);
     }
     for (const Step& step : backward_steps_) {
         const double adjoint = adjoints[step.result];
         switch (step.op) {
-#define MGX_UNARY(Name, method, label, value_, derivative, ...)    \
-    case Op::Name: {                                              \
-        [[maybe_unused]] const double x = values[step.x];         \
-        [[maybe_unused]] const double y = values[step.result];    \
-        adjoints[step.x] += (derivative) * adjoint;               \
-        break;                                                    \
+#define MGX_UNARY(Name, method, label, value_, derivative, ...) \
+    case Op::Name: {                                            \
+        [[maybe_unused]] const double x = values[step.x];       \
+        [[maybe_unused]] const double y = values[step.result];  \
+        adjoints[step.x] += (derivative) * adjoint;             \
+        break;                                                  \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    case Op::Name: {                                                                   \
-        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                \
-        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                \
-        adjoints[step.x] += (left_derivative).value * adjoint;                         \
-        adjoints[step.y] += (right_derivative).value * adjoint;                        \
-        break;                                                                         \
+    case Op::Name: {                                                                    \
+        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
+        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
+        adjoints[step.x] += (left_derivative).value * adjoint;                          \
+        adjoints[step.y] += (right_derivative).value * adjoint;                         \
+        break;                                                                          \
     }
 #include "core/ops.def"
 #undef MGX_UNARY
@@ -235,7 +236,7 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
         }
     }
     if (uses_tables_) {
-        tables_.scatter(workspace.weight_grads, adjoints);
+        tables_.scatter(workspace.gathered_grads, adjoints);
     }
 }
 
@@ -243,7 +244,9 @@ void ScalarPlan::backward(const Instruction& instruction, std::size_t number, co
                           double* adjoints, Workspace& workspace) const {
     const auto operands = program_.operands_of(instruction);
     const auto value = [&](std::size_t i) { return values[index_of(operands[i])]; };
-    const auto adjoint_of = [&](std::size_t i) -> double& { return adjoints[index_of(operands[i])]; };
+    const auto adjoint_of = [&](std::size_t i) -> double& {
+        return adjoints[index_of(operands[i])];
+    };
     const std::size_t first_result = index_of(instruction.first_result);
     const double adjoint = adjoints[first_result];
     switch (instruction.kind) {
@@ -266,6 +269,8 @@ void ScalarPlan::backward(const Instruction& instruction, std::size_t number, co
                 workspace.inputs[i] = value(i);
             }
             workspace.input_grads.assign(table.terms, 0.0);
+            const Weights<const double> weights{values, 0, workspace.gathered.data()};
+            const Weights<double> grads{adjoints, 0, workspace.gathered_grads.data()};
             for (std::size_t row = 0; row < table.rows; ++row) {
                 double grad = adjoints[first_result + row];
                 if (instruction.op != Instruction::no_activation) {
@@ -273,11 +278,10 @@ void ScalarPlan::backward(const Instruction& instruction, std::size_t number, co
                     grad *= differentiate(instruction.op, result, result, 0.0, result).by_x;
                 }
                 kernels_.pass_on(grad, workspace.inputs.data(),
-                                 workspace.weights.data() + table.first + row * table.terms,
-                                 table.terms,
-                                 workspace.weight_grads.data() + table.first + row * table.terms,
+                                 weights.at(table.weights) + row * table.terms, table.terms,
+                                 grads.at(table.weights) + row * table.terms,
                                  workspace.input_grads.data());
-                workspace.weight_grads[table.biases() + row] += grad;
+                grads.at(table.biases)[row] += grad;
             }
             for (std::size_t i = 0; i < table.terms; ++i) {
                 adjoint_of(i) += workspace.input_grads[i];

@@ -31,9 +31,9 @@ public:
 
     // The memory of a run.
     struct Workspace {
-        std::vector<double> weights;  // gathered
+        std::vector<double> gathered;
+        std::vector<double> gathered_grads;
         std::vector<double> weights_by_input;
-        std::vector<double> weight_grads;
         std::vector<double> inputs;
         std::vector<double> input_grads;
     };
@@ -49,10 +49,10 @@ public:
 private:
     // An instruction as the loop reads it.
     struct Step {
-        Op op;                 // Custom for what is not an operation of one or two operands
+        Op op;  // Custom for what is not an operation of one or two operands
         std::uint32_t result;
         std::uint32_t x;
-        std::uint32_t y;       // of PowConstant: of its exponent; of others: of the instruction
+        std::uint32_t y;  // of PowConstant: of its exponent; of others: of the instruction
     };
     static_assert(sizeof(Step) == 16);
 

@@ -1,5 +1,5 @@
-// Slot allocation by linear scan: time passes, and who begins takes the place of somebody of the same
-// width who has ended, the last one first, as that is most likely still in the cache.
+// Slot allocation by linear scan: time passes, and who begins takes the place of somebody of the
+// same width who has ended, the last one first, as that is most likely still in the cache.
 
 #include "program/slots.hpp"
 

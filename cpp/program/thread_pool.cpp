@@ -1,8 +1,8 @@
 // A pool of threads, started when they are first needed.
 //
-// The caller and the workers draw task numbers from one counter. One call at a time has the workers:
-// another one that comes meanwhile does its tasks alone. A process that was forked from one with
-// workers has none of them; it starts its own.
+// The caller and the workers draw task numbers from one counter. One call at a time has the
+// workers: another one that comes meanwhile does its tasks alone. A process that was forked from
+// one with workers has none of them; it starts its own.
 
 #include "program/thread_pool.hpp"
 

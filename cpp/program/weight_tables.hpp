@@ -1,6 +1,6 @@
 #pragma once
 
-// The weights and biases of a program's affine instructions, gathered into arrays.
+// Where the weights and biases of a program's affine instructions lie. See weight_tables.cpp.
 
 #include <cstdint>
 #include <span>
@@ -10,15 +10,34 @@
 
 namespace mgx {
 
-// Where the weights of an affine instruction lie in the array of all of them: row after row, then
-// the biases. Instructions with the same weights share them. A Take whose entries are captured or
-// constant has a table as well, of one row without a bias.
-struct WeightTable {
+// Numbers side by side: among the values of the program, or gathered from them.
+struct WeightSpan {
     std::size_t first = 0;
+    bool is_gathered = false;
+};
+
+// The weights of an affine instruction, row after row, and its biases. Instructions with the same
+// weights share a table. A Take of captured or constant entries has one, too, of a single row
+// without a bias.
+struct WeightTable {
+    WeightSpan weights;
+    WeightSpan biases;
     std::size_t rows = 0;
     std::size_t terms = 0;
+    std::size_t first_by_input = 0;  // in an array of all weights, input after input
+};
 
-    [[nodiscard]] std::size_t biases() const noexcept { return first + rows * terms; }
+// The values of a program and those that are gathered, or the gradients by both. The values begin
+// with the one that has the number `first_value`.
+template <typename Number>
+struct Weights {
+    Number* values;
+    std::size_t first_value;
+    Number* gathered;
+
+    [[nodiscard]] Number* at(const WeightSpan& span) const noexcept {
+        return span.is_gathered ? gathered + span.first : values + (span.first - first_value);
+    }
 };
 
 class WeightTables {
@@ -34,18 +53,22 @@ public:
         return tables_[number];
     }
     [[nodiscard]] std::span<const WeightTable> all() const noexcept { return tables_; }
-    // What stands in the array of all weights.
-    [[nodiscard]] std::span<const ValueId> values() const noexcept { return values_; }
+    [[nodiscard]] std::size_t gathered() const noexcept { return gathered_.size(); }
+    [[nodiscard]] std::size_t weights() const noexcept { return weights_; }  // of all tables
 
-    // Fill the array from the values of the program.
-    void gather(const double* values, std::vector<double>& weights) const;
+    // Fill the array of what is gathered from the values of the program.
+    void gather(const double* values, std::vector<double>& gathered) const;
     // Add the gradients of the array to those of the values.
-    void scatter(std::span<const double> weight_grads, double* adjoints) const noexcept;
+    void scatter(std::span<const double> gathered_grads, double* adjoints) const noexcept;
 
 private:
+    [[nodiscard]] WeightSpan find_or_gather(const Program& program,
+                                            std::span<const ValueId> values);
+
     std::vector<WeightTable> tables_;
     std::vector<std::uint32_t> number_of_;
-    std::vector<ValueId> values_;
+    std::vector<ValueId> gathered_;
+    std::size_t weights_ = 0;
 };
 
 }  // namespace mgx

@@ -1,8 +1,8 @@
 """Scalar automatic differentiation: micrograd's API and graph on a C++ arena.
 
 The engine is :class:`microgradx.engine.Value`; the neural networks built on it are in
-:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.optim`. :func:`compile` records functions of Values and replays
-them over whole data sets.
+:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.optim`. :func:`compile` records
+functions of Values and replays them over whole data sets.
 """
 
 from microgradx import engine, nn, optim

@@ -51,7 +51,8 @@ def _bench(options: argparse.Namespace) -> int:
     if options.plot is not None:
         print("bench: --plot draws what --peers measures: give both", file=sys.stderr)
         return USAGE_ERROR
-    command = importlib.import_module("microgradx.benchmarks.command")
+    package = "benchmarks.compiled" if options.compiled else "benchmarks"
+    command = importlib.import_module(f"microgradx.{package}.command")
     exit_code = command.main(options.quick, options.style)
     return exit_code
 
@@ -103,13 +104,19 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         help="measure the engine against micrograd, or against its peers",
         description="Measure microgradx and micrograd side by side and print the ratios. "
-        'Needs pip install "microgradx[bench]", or with --peers, "microgradx[peers]"; takes a few '
-        "minutes.",
+        'Needs pip install "microgradx[bench]", or with --peers or --compiled, '
+        '"microgradx[peers]"; takes a few minutes.',
     )
-    bench.add_argument(
+    subject = bench.add_mutually_exclusive_group()
+    subject.add_argument(
         "--peers",
         action="store_true",
         help="measure whole training steps, also those of PyTorch, JAX and autograd",
+    )
+    subject.add_argument(
+        "--compiled",
+        action="store_true",
+        help="measure compiled functions beside PyTorch, JAX and CasADi",
     )
     bench.add_argument("--plot", metavar="FILE", help="draw what --peers measures")
     bench.add_argument(

@@ -32,14 +32,18 @@ class _LeakedValue(Value):
             "computes, not keep it"
         )
 
-    data = grad = _prev = _op = _backward = property(_raise, _raise)  # type: ignore[assignment]
+    data = grad = _prev = _op = _backward = property(_raise, _raise)
 
     def __repr__(self) -> str:
         return "Value(of a trace that is over)"
 
 
 for _name in (
-    *(f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for side in ("", "r")),
+    *(
+        f"__{side}{name}__"
+        for name in ("add", "sub", "mul", "truediv", "pow")
+        for side in ("", "r")
+    ),
     *("__neg__", "__abs__", "__float__", "__lt__", "__le__", "__gt__", "__ge__", "backward"),
     *(row.name for row in _core.OPS if row.arity == 1),
 ):
@@ -68,7 +72,8 @@ class CompiledFunction:
             raise TypeError(f"function must be callable, not {type(function).__name__}")
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, not {cache_size}")
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._function: Callable[..., Any] | None = function
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._signature = inspect.signature(function) if names else None
@@ -96,7 +101,7 @@ class CompiledFunction:
         """
         if _core.is_tracing() and self._function is not None:
             return self._function(*args, **kwargs)
-        arguments, program, kind = self._prepare(args, kwargs, batched=False)
+        arguments, program, kind = self._prepare(args, kwargs, False)
         return _restored(program.call(arguments), kind)
 
     def sum(self, *batches: Any, **kwargs: Any) -> Value:
@@ -122,14 +127,20 @@ class CompiledFunction:
         TypeError
             If the function returns more than one Value.
         """
-        return self._reduce(batches, kwargs, is_mean=False)
+        arguments, program, kind = self._prepare(batches, kwargs, True)
+        if kind is not None:
+            self._raise_not_single(kind, "sum")
+        return program.reduce(arguments, False)
 
     def mean(self, *batches: Any, **kwargs: Any) -> Value:
         """Compute the mean of the function over samples, which must not be none.
 
         Parameters, returns and raises as :meth:`sum`.
         """
-        return self._reduce(batches, kwargs, is_mean=True)
+        arguments, program, kind = self._prepare(batches, kwargs, True)
+        if kind is not None:
+            self._raise_not_single(kind, "mean")
+        return program.reduce(arguments, True)
 
     def map(self, *batches: Any, **kwargs: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Compute the function for each sample, without derivatives.
@@ -141,7 +152,7 @@ class CompiledFunction:
         numpy.ndarray of float64
             Of shape (N,), or (N, k) if the function returns a list or tuple of k Values.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, batched=True)
+        arguments, program, kind = self._prepare(batches, kwargs, True)
         outputs = program.map(arguments)
         return outputs[0] if kind is None else np.ascontiguousarray(outputs.T)
 
@@ -161,7 +172,7 @@ class CompiledFunction:
             several arguments. If the function returns k Values they are arrays with an axis of
             length k before the argument's own: the Jacobian matrix of a one-dimensional array.
         """
-        arguments, program, kind = self._prepare(args, kwargs, batched=False)
+        arguments, program, kind = self._prepare(args, kwargs, False)
         values, gradients = program.value_and_grad(arguments)
         if kind is not None:
             return values, gradients
@@ -179,8 +190,9 @@ class CompiledFunction:
         gradients : numpy.ndarray, or lists and tuples of them
             Nested as :meth:`value_and_grad` does it, all with a leading axis of length N.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, batched=True)
-        self._check_single(kind, "map_value_and_grad")
+        arguments, program, kind = self._prepare(batches, kwargs, True)
+        if kind is not None:
+            self._raise_not_single(kind, "map_value_and_grad")
         values, gradients = program.map_value_and_grad(arguments)
         return values, gradients
 
@@ -208,7 +220,7 @@ class CompiledFunction:
 
     def __repr__(self) -> str:
         """Tell the function's name."""
-        return f"<compiled function {getattr(self, '__name__', '?')}>"
+        return f"<compiled function {self.__name__}>"
 
     def __getstate__(self) -> dict[str, Any]:
         """Collect what was recorded; the function itself stays where it is."""
@@ -216,22 +228,8 @@ class CompiledFunction:
         state.pop("__wrapped__", None)
         return state
 
-    def _reduce(self, args: tuple[Any, ...], kwargs: dict[str, Any], is_mean: bool) -> Value:
-        if _core.is_tracing():
-            raise TraceError(
-                f"{self} adds up samples, which a function that is being compiled cannot: call it "
-                "for one sample"
-            )
-        arguments, program, kind = self._prepare(args, kwargs, batched=True)
-        if kind is not None:
-            self._check_single(kind, "mean" if is_mean else "sum")
-        if is_mean and arguments.samples == 0:
-            raise ValueError("there are no samples, so they have no mean")
-        return program.reduce(arguments, is_mean)
-
-    def _check_single(self, kind: type | None, method: str) -> None:
-        if kind is not None:
-            raise TypeError(f"{method} is of functions that return one Value, not a {kind.__name__}")
+    def _raise_not_single(self, kind: type, method: str) -> NoReturn:
+        raise TypeError(f"{method} is of functions that return one Value, not a {kind.__name__}")
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], batched: bool
@@ -239,17 +237,20 @@ class CompiledFunction:
         """Find the program for the arguments, tracing the function if there is none yet."""
         if kwargs or self._static_argnames:
             args, call, key = self._bind(args, kwargs)
+            arguments = Arguments(args, batched)
+            structure: Hashable = (arguments.structure, key)
         else:
-            call, key = self._function, None
-        arguments = Arguments(args, batched)
-        structure = arguments.structure if key is None else (arguments.structure, key)
-        known = self._programs.get(structure)
+            call = self._function
+            arguments = Arguments(args, batched)
+            structure = arguments.structure
+        programs = self._programs
+        known = programs.get(structure)
         if known is None:
             known = self._trace(arguments, call)
             self._remember(structure, known)
-        elif len(self._programs) > 1:
-            self._programs.move_to_end(structure)
-        return arguments, *known
+        elif len(programs) > 1:
+            programs.move_to_end(structure)
+        return arguments, known[0], known[1]
 
     def _bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -287,12 +288,19 @@ class CompiledFunction:
                 f"{self} has been unpickled, so it is called with arguments that are structured as "
                 "they were before"
             )
+        if _core.is_tracing():
+            raise TraceError(
+                f"{self} is called for many samples by a function that is being compiled: call it "
+                "for one sample"
+            )
         with _tracing:
             trace = _core.Trace(arguments.inputs)
             try:
                 result = call(*arguments.nest(trace.inputs))
                 kind = type(result) if isinstance(result, (list, tuple)) else None
-                outputs = [_as_value(output, call) for output in ([result] if kind is None else result)]
+                outputs = [
+                    _as_value(output, call) for output in ([result] if kind is None else result)
+                ]
                 del result
                 program = trace.record(outputs)
                 del outputs
@@ -366,9 +374,9 @@ def compile(
     structure, it runs once with Values that stand for any number, and what it computes is recorded.
     From then on the record is replayed. Use it as a decorator.
 
-    Values that were there before, such as the parameters of a model, are used by reference: each call
-    reads their current ``data``, and ``backward()`` of the result reaches them. If one is *replaced*
-    by another object, call :meth:`CompiledFunction.retrace`.
+    Values that were there before, such as the parameters of a model, are used by reference: each
+    call reads their current ``data``, and ``backward()`` of the result reaches them. If one is
+    *replaced* by another object, call :meth:`CompiledFunction.retrace`.
 
     As the function runs with numbers it does not know, it must not look at them: reading ``data``,
     ``float()``, comparing, and using a Value as an index raise :class:`TraceError`. Use

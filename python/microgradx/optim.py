@@ -42,10 +42,6 @@ class SGD:
     weight_decay : float, default 0
         The factor of the penalty on the squares of the parameters.
 
-    Attributes
-    ----------
-    params : list of Value
-
     Raises
     ------
     TypeError
@@ -62,23 +58,26 @@ class SGD:
             raise TypeError("params must be an iterable of Values, not one Value: write [value]")
         if not isinstance(params, Iterable):
             raise TypeError(f"params must be an iterable of Values, not {type(params).__name__}")
-        self.params = list(params)
-        for p in self.params:
-            if not isinstance(p, Value):
-                raise TypeError(f"params must be Values, not {type(p).__name__}")
-        if not self.params:
+        values = list(params)
+        self._parameters = _core.Parameters(values)
+        if not values:
             raise ValueError("params is empty: there is nothing to optimise")
-        if len(set(map(id, self.params))) < len(self.params):
+        if len(set(map(id, values))) < len(values):
             raise ValueError("params names a parameter twice: it would take two steps at once")
         self.lr = _setting("lr", lr)
         self.momentum = _setting("momentum", momentum)
         self.weight_decay = _setting("weight_decay", weight_decay)
-        self._velocities = array("d", [0.0]) * len(self.params)
+        self._velocities = array("d", [0.0]) * len(values)
+
+    @property
+    def params(self) -> list[Value]:
+        """The parameters, as a new list."""
+        return self._parameters.values
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        _core.zero_grads(self.params)
+        self._parameters.zero_grads()
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        _core.sgd_step(self.params, self.lr, self.momentum, self.weight_decay, self._velocities)
+        self._parameters.sgd_step(self.lr, self.momentum, self.weight_decay, self._velocities)

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <limits>
 #include <random>
 #include <string>
@@ -45,14 +44,16 @@ Numbers numbers_with_zeros(std::size_t count, unsigned seed) {
     return list;
 }
 
+bool same(double x, double y) {
+    return (std::isnan(x) && std::isnan(y)) || (x == y && std::signbit(x) == std::signbit(y));
+}
+
 void check_same(const Numbers& actual, const Numbers& expected) {
     REQUIRE(actual.size() == expected.size());
-    for (std::size_t i = 0; i < actual.size(); ++i) {
-        CAPTURE(i);
-        const bool both_nan = std::isnan(actual[i]) && std::isnan(expected[i]);
-        REQUIRE((both_nan || actual[i] == expected[i]));
-        REQUIRE((both_nan || std::signbit(actual[i]) == std::signbit(expected[i])));
-    }
+    const auto [difference, wanted] =
+        std::mismatch(actual.begin(), actual.end(), expected.begin(), same);
+    CAPTURE(difference - actual.begin());
+    REQUIRE(difference == actual.end());
 }
 
 // An affine map with numbers to try it on. The vectors are farther apart than they are long, and
@@ -142,8 +143,7 @@ struct Case {
     }
 
     void check_weight_grads(const LaneKernels& kernels, std::size_t samples) const {
-        check_weight_grads(kernels, samples, numbers_with_zeros(rows * terms, 5),
-                           numbers_with_zeros(rows, 6));
+        check_weight_grads(kernels, samples, numbers(rows * terms, 5), numbers(rows, 6));
     }
 
     // Each term's adjoint is wanted unless wanted[term] is false.
@@ -191,9 +191,8 @@ void for_each_case(const Body& body) {
 }  // namespace
 
 TEST_CASE("an affine map adds its terms in order") {
-    for_each_case([](const LaneKernels& kernels, const Case& tried) {
-        tried.check_results(kernels);
-    });
+    for_each_case(
+        [](const LaneKernels& kernels, const Case& tried) { tried.check_results(kernels); });
 }
 
 TEST_CASE("gradients of weights and biases add up lane after lane") {
@@ -220,7 +219,8 @@ TEST_CASE("gradients of inputs add up row after row") {
 
 TEST_CASE("an input may occur at several terms") {
     for_each_case([](const LaneKernels& kernels, Case tried) {
-        for (const std::size_t distinct : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{5}}) {
+        for (const std::size_t distinct :
+             {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{5}}) {
             for (std::size_t term = 0; term < tried.terms; ++term) {
                 tried.input_of_term[term] = term * term % std::min(distinct, tried.terms);
             }
@@ -258,15 +258,11 @@ TEST_CASE("infinities and NaN go where the definition says") {
 // A sum stays -0 only while everything added to it is -0.
 TEST_CASE("zeros keep their signs") {
     for_each_case([](const LaneKernels& kernels, Case tried) {
+        const Numbers before = numbers_with_zeros(tried.rows * tried.terms, 10);
+        tried.check_weight_grads(kernels, tried.lanes, before, Numbers(tried.rows, -0.0));
         for (const double zero : {0.0, -0.0}) {
-            for (double& adjoint : tried.adjoints) {
-                adjoint = zero;
-            }
-            for (const double before : {0.0, -0.0}) {
-                tried.check_weight_grads(kernels, tried.lanes,
-                                         Numbers(tried.rows * tried.terms, before),
-                                         Numbers(tried.rows, before));
-            }
+            std::fill(tried.adjoints.begin(), tried.adjoints.end(), zero);
+            tried.check_weight_grads(kernels, tried.lanes, before, Numbers(tried.rows, -0.0));
         }
     });
 }

@@ -1,0 +1,1 @@
+"""Compiled functions among their peers: ``python -m microgradx bench --compiled``."""

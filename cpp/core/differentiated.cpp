@@ -1,0 +1,65 @@
+// Results that come with their derivatives: nodes of the op Differentiated.
+//
+// What computed them, such as a compiled program, gave their derivatives by all operands at once,
+// so the backward sweep has but to multiply. A program gives one result after another with the same
+// operands: these are a group, which counts its users, so that a result need not count each
+// operand. The node's `operands` are the numbers of the group and of the derivatives.
+
+#include "core/arena.hpp"
+#include "core/waiting.hpp"
+
+namespace mgx {
+
+std::uint32_t Arena::make_group(std::span<const NodeId> operands) {
+    const std::uint32_t number = groups_.take();
+    OperandGroup& group = groups_[number];
+    try {
+        group.ids.assign(operands.begin(), operands.end());
+        group.nodes.clear();
+        for (const NodeId operand : operands) {
+            group.nodes.push_back(&node(operand));
+        }
+    } catch (...) {
+        groups_.give_back(number);
+        throw;
+    }
+    group.users = 1;
+    for (const NodeId operand : operands) {
+        retain(live(operand));
+    }
+    return number;
+}
+
+LiveNode Arena::differentiated(double data, std::uint32_t group, std::vector<double>& numbers,
+                               std::size_t first) {
+    const std::uint32_t number = derivatives_.take();
+    try {
+        const LiveNode result =
+            interior(Op::Differentiated, Scalar::real(data), {NodeId{group}, NodeId{number}});
+        ++groups_[group].users;
+        derivatives_[number].numbers.swap(numbers);
+        derivatives_[number].first = first;
+        return result;
+    } catch (...) {
+        derivatives_.give_back(number);
+        throw;
+    }
+}
+
+void Arena::release_group(std::uint32_t number) noexcept {
+    Waiting waiting;
+    leave_group(number, waiting);
+    reclaim(waiting);
+}
+
+void Arena::leave_group(std::uint32_t number, Waiting& waiting) noexcept {
+    OperandGroup& group = groups_[number];
+    if (--group.users == 0) {
+        for (const NodeId operand : group.ids) {
+            release_operand(live(operand), waiting);
+        }
+        groups_.give_back(number);
+    }
+}
+
+}  // namespace mgx
