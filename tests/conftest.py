@@ -118,7 +118,7 @@ def attempt(function):
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> Callable[..., str]:
     """Give a function that runs a program in a process of its own and returns what it prints.
 

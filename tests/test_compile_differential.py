@@ -102,6 +102,17 @@ SMOOTH = (
 )
 
 
+class Shaken(Program):
+    """A program whose statements get other numbers than those before have computed."""
+
+    def __init__(self, values: list[Any], shake: Callable[[Any], Any], recipe: "Recipe") -> None:
+        super().__init__(values, recipe.parameters, recipe.neurons, **recipe.names)
+        self.shake = shake
+
+    def value_at(self, position: int) -> Any:
+        return self.shake(super().value_at(position))
+
+
 class Recipe:
     """A random function of Values, for one of the engines."""
 
@@ -123,8 +134,10 @@ class Recipe:
         values = list(leaves)
         for step in self.steps:
             known = len(values)
-            self.run(step, values)
-            if shake is not None:
+            if shake is None:
+                self.run(step, values)
+            else:
+                Shaken(values, shake, self).run(step)
                 values[known:] = map(shake, values[known:])
         return values
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 #include <string>
 
 #include "core/compiler.hpp"
@@ -75,10 +76,13 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
         steps_.push_back(step);
         const auto results = std::span(selection.gradients).subspan(result, instruction.results);
         if (std::ranges::find(results, 1) != results.end()) {
-            backward_steps_.push_back(step);
+            other_backward_steps_.push_back(step);
         }
     }
-    std::ranges::reverse(backward_steps_);
+    has_other_backward_steps_ = other_backward_steps_.size() < steps_.size();
+    if (!has_other_backward_steps_) {
+        other_backward_steps_ = {};
+    }
 }
 
 namespace {
@@ -202,7 +206,7 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
     if (uses_tables_) {
         workspace.gathered_grads.assign(tables_.gathered(), 0.0);
     }
-    for (const Step& step : backward_steps_) {
+    for (const Step& step : backward_steps() | std::views::reverse) {
         const double adjoint = adjoints[step.result];
         switch (step.op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, ...) \

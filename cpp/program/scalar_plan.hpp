@@ -3,6 +3,7 @@
 // Running a program for one sample. See scalar_plan.cpp.
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,9 @@ private:
     };
     static_assert(sizeof(Step) == 16);
 
+    [[nodiscard]] std::span<const Step> backward_steps() const noexcept {
+        return has_other_backward_steps_ ? other_backward_steps_ : steps_;
+    }
     void forward(const Instruction& instruction, std::size_t number, double* values,
                  Workspace& workspace) const;
     void backward(const Instruction& instruction, std::size_t number, const double* values,
@@ -66,8 +70,9 @@ private:
     const Kernels& kernels_ = kernels();
     std::vector<std::pair<std::uint32_t, double>> constants_;  // all of the program
     std::vector<Step> steps_;
-    std::vector<Step> backward_steps_;  // last first
+    std::vector<Step> other_backward_steps_;  // in order; empty if they are the same
     std::vector<double> exponents_;
+    bool has_other_backward_steps_ = false;
     bool uses_tables_ = false;
 };
 
