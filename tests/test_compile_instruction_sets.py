@@ -79,7 +79,9 @@ for nin, nout in ((1, 1), (2, 3), (4, 9), (5, 8), (17, 6), (31, 4), (70, 13), (1
             nin in (5, 130),
         )
 twice = nn.Layer(6, 7, activation="tanh")
-functions["inputs twice"] = (lambda x: mgx.sum(twice([x[0], x[1], x[0], x[0], x[2], x[1]])), 3, True)
+functions["inputs twice"] = (
+    lambda x: mgx.sum(twice([x[0], x[1], x[0], x[0], x[2], x[1]])), 3, True
+)
 deep = nn.MLP(3, [70, 40, 9, 1])
 functions["perceptron"] = (lambda x: (1 - x[0] * deep(x)).relu(), 3, False)
 

@@ -34,7 +34,8 @@ public:
 
     void zero_grads() noexcept {
         for (Node* node : nodes_) {
-            node->set_grad(Scalar::integer(0.0));
+            node->grad_value = 0.0;
+            set(node->grad_flags, GradFlags::IsInteger, true);
         }
     }
 
@@ -48,18 +49,29 @@ public:
             throw py::value_error("velocities must be floats, one for each of params");
         }
         auto* velocity = static_cast<double*>(buffer.ptr);
-        for (Node* node : nodes_) {
-            const double grad = weight_decay == 0.0
-                                    ? node->grad_value
-                                    : node->grad_value + weight_decay * node->data_value;
-            double step = grad;
-            if (momentum != 0.0) {
-                step = *velocity = momentum * *velocity + grad;
+        const auto step_each = [&](auto step) {
+            const Node* weight = nullptr;
+            for (Node* node : nodes_) {
+                node->data_value -= lr * step(*node);
+                node->set(Flags::IntegerData, false);
+                weight = node->has(Flags::IsWeight) ? node : weight;
             }
-            ++velocity;
-            node->set_data(Scalar::real(node->data_value - lr * step));
-            arena.changed(*node);
+            if (weight != nullptr) {
+                arena.changed(*weight);  // one stands for all
+            }
+        };
+        const auto decayed = [weight_decay](const Node& node) {
+            return weight_decay == 0.0 ? node.grad_value
+                                       : node.grad_value + weight_decay * node.data_value;
+        };
+        if (momentum == 0.0) {
+            step_each(decayed);
+            return;
         }
+        step_each([&](const Node& node) {
+            *velocity = momentum * *velocity + decayed(node);
+            return *velocity++;
+        });
     }
 
 private:

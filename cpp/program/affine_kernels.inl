@@ -270,6 +270,12 @@ struct Tile {
         }
     }
 
+    MGX_ALWAYS_INLINE void clear_row(std::size_t row) {
+        for (std::size_t v = 0; v < vectors; ++v) {
+            sums[row][v] = Vector{};
+        }
+    }
+
     MGX_ALWAYS_INLINE void store_row(std::size_t row, double* lanes) const {
         for (std::size_t v = 0; v < vectors; ++v) {
             store(sums[row][v], lanes + v * vector_width);
@@ -331,7 +337,7 @@ struct Tile {
 };
 
 static void affine(const AffineBlock& block, double* results, std::size_t lanes) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector, auto vectors) {
         const std::size_t lane = first_vector * vector_width;
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
@@ -476,7 +482,7 @@ static_assert(many_terms > tile_vectors * vector_width);
 static void affine_weight_grads(const AffineBlock& block, const double* adjoints,
                                 std::size_t samples, double* weight_grads, double* bias_grads,
                                 double* scratch) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     constexpr std::size_t few = vector_width < 4 ? vector_width : 4;
     if (terms <= few) {
         with_constant<few>(terms, [&](auto count) {
@@ -554,7 +560,7 @@ static void affine_weight_grads(const AffineBlock& block, const double* adjoints
 
 static void affine_input_grads(const AffineBlock& block, const double* adjoints,
                                double* const* input_adjoints, std::size_t lanes) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride] = block;
+    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     for (std::size_t term = 0; term < terms;) {
         // The next terms whose inputs differ, for a tile holds each sum once.
         std::size_t chosen[tile_rows];
@@ -582,7 +588,11 @@ static void affine_input_grads(const AffineBlock& block, const double* adjoints,
                 const std::size_t lane = first_vector * vector_width;
                 Tile<count.value, vectors.value> tile;
                 for (std::size_t i = 0; i < count.value; ++i) {
-                    tile.load_row(i, input_adjoints[chosen[i]] + lane);
+                    if (is_first) {
+                        tile.clear_row(i);
+                    } else {
+                        tile.load_row(i, input_adjoints[chosen[i]] + lane);
+                    }
                 }
                 tile.add_products(
                     rows, [&](std::size_t i, std::size_t row) { return columns[i][row * terms]; },

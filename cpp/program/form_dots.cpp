@@ -53,6 +53,8 @@ public:
 
 private:
     static constexpr ValueId none{0xFFFFFFFF};
+    // Fewer are computed faster by operations of their own, unless they can become part of a layer.
+    static constexpr std::size_t fewest_terms = 4;
 
     [[nodiscard]] const Instruction* only_use_of(ValueId value, Op op) const noexcept {
         const std::uint32_t definition = definitions_[index_of(value)];
@@ -106,7 +108,7 @@ private:
                 }
             }
         }
-        if (terms < 2) {
+        if (terms < 2 || (terms < fewest_terms && !are_weighted(terms))) {
             return false;
         }
         operands_.push_back(start);
@@ -127,6 +129,17 @@ private:
         operands_.push_back(addends.front());
         std::ranges::for_each(parts_, [this](const Instruction* part) { take_part(*part); });
         return addends.size() > 1;
+    }
+
+    // Whether each of the last terms has a factor that is captured, as those of a neuron have.
+    [[nodiscard]] bool are_weighted(std::size_t terms) const noexcept {
+        const auto factors = std::span(operands_).last(2 * terms);
+        for (std::size_t i = 0; i < factors.size(); i += 2) {
+            if (!program_.is_captured(factors[i]) && !program_.is_captured(factors[i + 1])) {
+                return false;
+            }
+        }
+        return true;
     }
 
     void add_term(const Instruction& product) {

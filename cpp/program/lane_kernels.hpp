@@ -25,6 +25,7 @@ struct AffineBlock {
     std::size_t rows;
     std::size_t terms;
     std::size_t stride;  // from the lanes of one result, or of its adjoint, to those of the next
+    bool is_first;       // to give the inputs adjoints, which have no numbers yet
 };
 
 // The lanes of an operation's operands, result and adjoints. Adjoints that nobody wants are null.
@@ -71,8 +72,9 @@ struct LaneKernels {
                                 double* scratch) noexcept;
 
     // input_adjoints[term][lane] += weights[row * terms + term] * adjoint[row][lane], row after row
-    // in this order. Null pointers stand for inputs whose adjoint nobody wants. An input may occur
-    // several times among the terms, at which its adjoints are added one after another.
+    // in this order; if the block is the first to give them any, what is there counts as 0, and no
+    // input occurs twice. Null pointers stand for inputs whose adjoint nobody wants. An input may
+    // occur several times among the terms, at which its adjoints are added one after another.
     void (*affine_input_grads)(const AffineBlock& block, const double* adjoints,
                                double* const* input_adjoints, std::size_t lanes) noexcept;
 

@@ -356,8 +356,8 @@ private:
         plan_.zeroed_at_first_ = beginning[0];
         for (std::uint32_t step = 0; step < steps; ++step) {
             const std::uint32_t number = chosen_[step];
-            Step made{number, static_cast<std::uint32_t>(plan_.places_.size()), 0, 0,
-                      static_cast<std::uint32_t>(plan_.pointers_)};
+            Step made{number, static_cast<std::uint32_t>(plan_.places_.size()), 0,
+                      0,      static_cast<std::uint32_t>(plan_.pointers_),      false};
             const Instruction& instruction = program_.instructions[number];
             plan_.places_.push_back(place_of(instruction.first_result));
             for (const ValueId operand : lane_operands(number)) {
@@ -375,8 +375,11 @@ private:
                 continue;
             }
             made.first_zeroed = static_cast<std::uint32_t>(plan_.zeroed_.size());
-            const auto& begin = beginning[steps - step];
-            plan_.zeroed_.insert(plan_.zeroed_.end(), begin.begin(), begin.end());
+            std::vector<Range>& begin = beginning[steps - step];
+            made.is_first = gives_all(made, begin);
+            if (!made.is_first) {
+                plan_.zeroed_.insert(plan_.zeroed_.end(), begin.begin(), begin.end());
+            }
             made.last_zeroed = static_cast<std::uint32_t>(plan_.zeroed_.size());
             plan_.backward_steps_.push_back(made);
         }
@@ -389,6 +392,30 @@ private:
         for (const ValueId splat : splats_) {
             plan_.splats_.emplace_back(splat, place_of(splat));
         }
+    }
+
+    // Whether the step is affine and its inputs' adjoints are exactly those that begin with it.
+    [[nodiscard]] bool gives_all(const Step& step, std::span<const Range> beginning) const {
+        const Instruction& instruction = program_.instructions[step.instruction];
+        if (instruction.kind != Kind::Affine) {
+            return false;
+        }
+        std::vector<std::uint32_t> given;
+        for (std::size_t i = 1; i <= instruction.terms(); ++i) {
+            if (const Place& input = plan_.places_[step.first_place + i];
+                input.adjoint != no_slot) {
+                given.push_back(input.adjoint);
+            }
+        }
+        std::vector<std::uint32_t> begun;
+        for (const Range& range : beginning) {
+            for (std::uint32_t i = 0; i < range.count; ++i) {
+                begun.push_back(range.first + i);
+            }
+        }
+        std::ranges::sort(given);
+        std::ranges::sort(begun);
+        return given == begun;
     }
 
     LanePlan& plan_;
@@ -515,7 +542,8 @@ private:
                 workspace_.inputs.data() + step.first_pointer,
                 its.rows,
                 its.terms,
-                workspace_.stride};
+                workspace_.stride,
+                step.is_first};
     }
 
     void forward(const Step& step) {

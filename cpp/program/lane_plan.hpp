@@ -106,6 +106,7 @@ private:
         std::uint32_t first_zeroed;  // of the ranges that are zeroed before the backward step
         std::uint32_t last_zeroed;
         std::uint32_t first_pointer;  // of an Affine, in the workspace's
+        bool is_first;                // to give its operands adjoints: they are not zeroed
     };
     struct Workspace;
     struct Chunk;

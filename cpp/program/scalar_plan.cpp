@@ -1,6 +1,9 @@
 // One sample at a time: a loop over the instructions, each computed as the eager engine computes
 // it, and back again for the adjoints.
 //
+// A step often uses the result of the one before. That is passed on in a register, and the adjoint
+// on the way back: through memory it would take longer than the arithmetic.
+//
 // All values are kept in one array, adjoints in another like it. Affine instructions are computed
 // by the eager engine's own kernels.
 
@@ -62,7 +65,7 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
         if (instruction.kind == Kind::Constant || selection.instructions[i] == 0) {
             continue;
         }
-        Step step{Op::Custom, result, 0, i};
+        Step step{Op::Custom, Last::Neither, result, 0, i};
         if (instruction.kind == Kind::Apply) {
             step.op = instruction.op;
             step.x = static_cast<std::uint32_t>(operands.front());
@@ -72,10 +75,25 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
                 exponents_.push_back(instruction.number);
             }
         }
+        const bool follows = !steps_.empty() && steps_.back().op != Op::Custom;
+        if (follows && instruction.kind == Kind::Apply) {
+            const std::uint32_t before = steps_.back().result;
+            if (step.x == before) {
+                step.last = Last::X;
+            } else if (is_binary(step.op) && step.y == before) {
+                step.last = Last::Y;
+            }
+        }
         uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
         steps_.push_back(step);
         const auto results = std::span(selection.gradients).subspan(result, instruction.results);
         if (std::ranges::find(results, 1) != results.end()) {
+            // Steps that are left out may have stood in between.
+            if (other_backward_steps_.empty() ||
+                (step.last == Last::X && step.x != other_backward_steps_.back().result) ||
+                (step.last == Last::Y && step.y != other_backward_steps_.back().result)) {
+                step.last = Last::Neither;
+            }
             other_backward_steps_.push_back(step);
         }
     }
@@ -86,6 +104,11 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
 }
 
 namespace {
+
+template <typename Last>
+[[nodiscard]] constexpr unsigned code(Op op, Last last) noexcept {
+    return static_cast<unsigned>(op) * 4 + static_cast<unsigned>(last);
+}
 
 // Powers with the exponents that programs are full of need no logarithm.
 MGX_ALWAYS_INLINE double power(double x, double exponent) {
@@ -128,29 +151,39 @@ void ScalarPlan::forward(double* values, Workspace& workspace) const {
             }
         }
     }
+    double last = 0.0;  // result
     for (const Step& step : steps_) {
-        switch (step.op) {
-#define MGX_UNARY(Name, ...)                                                          \
-    case Op::Name:                                                                    \
-        values[step.result] = evaluate<Op::Name>(Scalar::real(values[step.x])).value; \
+        switch (code(step.op, step.last)) {
+#define MGX_UNARY(Name, ...)                                           \
+    case code(Op::Name, Last::Neither):                                \
+        last = evaluate<Op::Name>(Scalar::real(values[step.x])).value; \
+        break;                                                         \
+    case code(Op::Name, Last::X):                                      \
+        last = evaluate<Op::Name>(Scalar::real(last)).value;           \
         break;
-#define MGX_BINARY(Name, ...)                                                                     \
-    case Op::Name:                                                                                \
-        values[step.result] =                                                                     \
-            evaluate<Op::Name>(Scalar::real(values[step.x]), Scalar::real(values[step.y])).value; \
+#define MGX_BINARY_OF(Name, which, x, y)                                   \
+    case code(Op::Name, Last::which):                                      \
+        last = evaluate<Op::Name>(Scalar::real(x), Scalar::real(y)).value; \
         break;
+#define MGX_BINARY(Name, ...)                                    \
+    MGX_BINARY_OF(Name, Neither, values[step.x], values[step.y]) \
+    MGX_BINARY_OF(Name, X, last, values[step.y])                 \
+    MGX_BINARY_OF(Name, Y, values[step.x], last)
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-            case Op::PowConstant:
-                values[step.result] = power(values[step.x], exponents_[step.y]);
+#undef MGX_BINARY_OF
+            case code(Op::PowConstant, Last::Neither):
+            case code(Op::PowConstant, Last::X):
+                last = power(values[step.x], exponents_[step.y]);
                 break;
-            case Op::Custom:
+            case code(Op::Custom, Last::Neither):
                 forward(program_.instructions[step.y], step.y, values, workspace);
-                break;
+                continue;
             default:
                 MGX_UNREACHABLE();
         }
+        values[step.result] = last;
     }
 }
 
@@ -206,34 +239,60 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
     if (uses_tables_) {
         workspace.gathered_grads.assign(tables_.gathered(), 0.0);
     }
-    for (const Step& step : backward_steps() | std::views::reverse) {
-        const double adjoint = adjoints[step.result];
-        switch (step.op) {
-#define MGX_UNARY(Name, method, label, value_, derivative, ...) \
-    case Op::Name: {                                            \
-        [[maybe_unused]] const double x = values[step.x];       \
-        [[maybe_unused]] const double y = values[step.result];  \
-        adjoints[step.x] += (derivative) * adjoint;             \
-        break;                                                  \
+    const auto steps = backward_steps();
+    double adjoint = steps.empty() ? 0.0 : adjoints[steps.back().result];
+    for (std::size_t i = steps.size(); i-- > 0;) {
+        const Step& step = steps[i];
+        const std::uint32_t before = i > 0 ? steps[i - 1].result : step.result;
+        switch (code(step.op, step.last)) {
+#define MGX_UNARY(Name, method, label, value_, derivative, ...)       \
+    case code(Op::Name, Last::Neither):                               \
+    case code(Op::Name, Last::X): {                                   \
+        [[maybe_unused]] const double x = values[step.x];             \
+        [[maybe_unused]] const double y = values[step.result];        \
+        const double sum = adjoints[step.x] + (derivative) * adjoint; \
+        adjoints[step.x] = sum;                                       \
+        adjoint = step.last == Last::X ? sum : adjoints[before];      \
+        break;                                                        \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    case Op::Name: {                                                                    \
+    case code(Op::Name, Last::Neither): {                                               \
         [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
         [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
         adjoints[step.x] += (left_derivative).value * adjoint;                          \
         adjoints[step.y] += (right_derivative).value * adjoint;                         \
+        adjoint = adjoints[before];                                                     \
+        break;                                                                          \
+    }                                                                                   \
+    case code(Op::Name, Last::X): {                                                     \
+        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
+        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
+        adjoints[step.y] += (right_derivative).value * adjoint;                         \
+        adjoint = adjoints[step.x] + (left_derivative).value * adjoint;                 \
+        adjoints[step.x] = adjoint;                                                     \
+        break;                                                                          \
+    }                                                                                   \
+    case code(Op::Name, Last::Y): {                                                     \
+        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
+        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
+        adjoints[step.x] += (left_derivative).value * adjoint;                          \
+        adjoint = adjoints[step.y] + (right_derivative).value * adjoint;                \
+        adjoints[step.y] = adjoint;                                                     \
         break;                                                                          \
     }
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-            case Op::PowConstant:
+            case code(Op::PowConstant, Last::Neither):
+            case code(Op::PowConstant, Last::X):
                 adjoints[step.x] +=
                     power_derivative(values[step.x], exponents_[step.y], values[step.result]) *
                     adjoint;
+                adjoint = adjoints[before];
                 break;
-            case Op::Custom:
+            case code(Op::Custom, Last::Neither):
                 backward(program_.instructions[step.y], step.y, values, adjoints, workspace);
+                adjoint = adjoints[before];
                 break;
             default:
                 MGX_UNREACHABLE();

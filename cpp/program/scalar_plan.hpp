@@ -48,9 +48,12 @@ public:
     void backward(const double* values, double* adjoints, Workspace& workspace) const;
 
 private:
+    enum class Last : std::uint8_t { Neither, X, Y };
+
     // An instruction as the loop reads it.
     struct Step {
-        Op op;  // Custom for what is not an operation of one or two operands
+        Op op;      // Custom for what is not an operation of one or two operands
+        Last last;  // operand that is the result of the step before
         std::uint32_t result;
         std::uint32_t x;
         std::uint32_t y;  // of PowConstant: of its exponent; of others: of the instruction
