@@ -18,8 +18,8 @@ using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 struct Leaf {
     enum class Kind { Number, Value, Numbers, Samples };
 
-    Kind kind;
-    std::size_t first_input;  // of the program
+    Kind kind = Kind::Number;
+    std::size_t first_input = 0;  // of the program
     std::size_t inputs = 1;
     double number = 0.0;
     LiveNode node;  // of a Value

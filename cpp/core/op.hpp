@@ -22,13 +22,15 @@ enum class Op : std::uint8_t {
 #undef MGX_BINARY
 };
 
-inline constexpr std::size_t op_count = 5
-#define MGX_UNARY(...) +1
-#define MGX_BINARY(...) +1
+inline constexpr std::size_t op_count = 5 + [] {
+    std::size_t rows = 0;
+#define MGX_UNARY(...) ++rows;
+#define MGX_BINARY(...) ++rows;
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-    ;
+    return rows;
+}();
 
 // Whether the operands are not in the node itself but elsewhere.
 [[nodiscard]] constexpr bool has_operands_elsewhere(Op op) noexcept { return op <= Op::Dot; }

@@ -13,32 +13,32 @@
 // finding the others to cost less than it saves.
 
 #if defined(__AVX512F__)
-static constexpr std::size_t vector_width = 8;
-static constexpr std::size_t tile_vectors = 4;
-static constexpr std::size_t tile_rows = 4;
+constexpr std::size_t vector_width = 8;
+constexpr std::size_t tile_vectors = 4;
+constexpr std::size_t tile_rows = 4;
 #elif defined(__AVX__)
-static constexpr std::size_t vector_width = 4;
-static constexpr std::size_t tile_vectors = 2;
-static constexpr std::size_t tile_rows = 4;
+constexpr std::size_t vector_width = 4;
+constexpr std::size_t tile_vectors = 2;
+constexpr std::size_t tile_rows = 4;
 #elif defined(__aarch64__)
-static constexpr std::size_t vector_width = 2;
-static constexpr std::size_t tile_vectors = 4;
-static constexpr std::size_t tile_rows = 4;
+constexpr std::size_t vector_width = 2;
+constexpr std::size_t tile_vectors = 4;
+constexpr std::size_t tile_rows = 4;
 #else
-static constexpr std::size_t vector_width = 2;
-static constexpr std::size_t tile_vectors = 4;
-static constexpr std::size_t tile_rows = 2;
+constexpr std::size_t vector_width = 2;
+constexpr std::size_t tile_vectors = 4;
+constexpr std::size_t tile_rows = 2;
 #endif
-static constexpr bool leaves_out_zeros = tile_vectors * vector_width >= 32;
+constexpr bool leaves_out_zeros = tile_vectors * vector_width >= 32;
 
 #if defined(__GNUC__)
 using Vector = double __attribute__((vector_size(vector_width * sizeof(double))));
 
 using Integers = std::int64_t __attribute__((vector_size(vector_width * sizeof(double))));
 
-MGX_ALWAYS_INLINE static Vector broadcast(double number) { return number - Vector{}; }
+MGX_ALWAYS_INLINE Vector broadcast(double number) { return number - Vector{}; }
 
-MGX_ALWAYS_INLINE static Integers lesser(Integers x, Integers y) { return x < y ? x : y; }
+MGX_ALWAYS_INLINE Integers lesser(Integers x, Integers y) { return x < y ? x : y; }
 #else
 struct Vector {
     double lanes[vector_width];
@@ -48,7 +48,7 @@ struct Integers {
     std::int64_t lanes[vector_width];
 };
 
-MGX_ALWAYS_INLINE static Vector broadcast(double number) {
+MGX_ALWAYS_INLINE Vector broadcast(double number) {
     Vector vector;
     for (double& lane : vector.lanes) {
         lane = number;
@@ -56,21 +56,21 @@ MGX_ALWAYS_INLINE static Vector broadcast(double number) {
     return vector;
 }
 
-MGX_ALWAYS_INLINE static Vector operator*(Vector x, const Vector& y) {
+MGX_ALWAYS_INLINE Vector operator*(Vector x, const Vector& y) {
     for (std::size_t lane = 0; lane < vector_width; ++lane) {
         x.lanes[lane] *= y.lanes[lane];
     }
     return x;
 }
 
-MGX_ALWAYS_INLINE static Vector& operator+=(Vector& x, const Vector& y) {
+MGX_ALWAYS_INLINE Vector& operator+=(Vector& x, const Vector& y) {
     for (std::size_t lane = 0; lane < vector_width; ++lane) {
         x.lanes[lane] += y.lanes[lane];
     }
     return x;
 }
 
-MGX_ALWAYS_INLINE static Integers lesser(Integers x, const Integers& y) {
+MGX_ALWAYS_INLINE Integers lesser(Integers x, const Integers& y) {
     for (std::size_t lane = 0; lane < vector_width; ++lane) {
         x.lanes[lane] = x.lanes[lane] < y.lanes[lane] ? x.lanes[lane] : y.lanes[lane];
     }
@@ -78,25 +78,25 @@ MGX_ALWAYS_INLINE static Integers lesser(Integers x, const Integers& y) {
 }
 #endif
 
-MGX_ALWAYS_INLINE static Vector load(const double* lanes) {
+MGX_ALWAYS_INLINE Vector load(const double* lanes) {
     Vector vector;
     std::memcpy(&vector, lanes, sizeof(vector));
     return vector;
 }
 
-MGX_ALWAYS_INLINE static void store(const Vector& vector, double* lanes) {
+MGX_ALWAYS_INLINE void store(const Vector& vector, double* lanes) {
     std::memcpy(lanes, &vector, sizeof(vector));
 }
 
 // The bits of each lane.
-MGX_ALWAYS_INLINE static Integers integers(const Vector& vector) {
+MGX_ALWAYS_INLINE Integers integers(const Vector& vector) {
     Integers bits;
     std::memcpy(&bits, &vector, sizeof(bits));
     return bits;
 }
 
 // Numbers that are `step` apart, with zeros behind them if they are less than a vector.
-MGX_ALWAYS_INLINE static Vector gather(const double* numbers, std::size_t step, std::size_t count) {
+MGX_ALWAYS_INLINE Vector gather(const double* numbers, std::size_t step, std::size_t count) {
     double lanes[vector_width] = {};
     for (std::size_t i = 0; i < count; ++i) {
         lanes[i] = numbers[i * step];
@@ -104,8 +104,8 @@ MGX_ALWAYS_INLINE static Vector gather(const double* numbers, std::size_t step, 
     return load(lanes);
 }
 
-MGX_ALWAYS_INLINE static void scatter(const Vector& vector, double* numbers, std::size_t step,
-                                      std::size_t count) {
+MGX_ALWAYS_INLINE void scatter(const Vector& vector, double* numbers, std::size_t step,
+                               std::size_t count) {
     double lanes[vector_width];
     store(vector, lanes);
     for (std::size_t i = 0; i < count; ++i) {
@@ -124,19 +124,19 @@ MGX_ALWAYS_INLINE static void scatter(const Vector& vector, double* numbers, std
 // Of x and y, seen as pairs of groups of `distance` lanes: the first groups of all pairs, or the
 // second ones, those of x and y in turn.
 template <std::size_t distance, std::size_t... lane>
-MGX_ALWAYS_INLINE static Vector first_groups(Vector x, Vector y, std::index_sequence<lane...>) {
+MGX_ALWAYS_INLINE Vector first_groups(Vector x, Vector y, std::index_sequence<lane...> /*lanes*/) {
     return __builtin_shufflevector(
         x, y, ((lane & distance) != 0 ? vector_width + lane - distance : lane)...);
 }
 
 template <std::size_t distance, std::size_t... lane>
-MGX_ALWAYS_INLINE static Vector second_groups(Vector x, Vector y, std::index_sequence<lane...>) {
+MGX_ALWAYS_INLINE Vector second_groups(Vector x, Vector y, std::index_sequence<lane...> /*lanes*/) {
     return __builtin_shufflevector(
         x, y, ((lane & distance) != 0 ? vector_width + lane : lane + distance)...);
 }
 
 template <std::size_t distance = vector_width / 2>
-MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
+MGX_ALWAYS_INLINE void transpose(Vector (&square)[vector_width]) {
     constexpr std::make_index_sequence<vector_width> all;
     for (std::size_t i = 0; i < vector_width; ++i) {
         if ((i & distance) == 0) {
@@ -152,7 +152,7 @@ MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
 }
 #undef MGX_SHUFFLES
 #else
-MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
+MGX_ALWAYS_INLINE void transpose(Vector (&square)[vector_width]) {
     double numbers[vector_width][vector_width];
     std::memcpy(numbers, square, sizeof(numbers));
     for (std::size_t column = 0; column < vector_width; ++column) {
@@ -163,8 +163,8 @@ MGX_ALWAYS_INLINE static void transpose(Vector (&square)[vector_width]) {
 
 // to[column * to_stride + row] = row_begin(row)[column]
 template <class RowBegin>
-MGX_ALWAYS_INLINE static void transpose(const RowBegin& row_begin, std::size_t rows,
-                                        std::size_t columns, double* to, std::size_t to_stride) {
+MGX_ALWAYS_INLINE void transpose(const RowBegin& row_begin, std::size_t rows, std::size_t columns,
+                                 double* to, std::size_t to_stride) {
     std::size_t row = 0;
     for (; row + vector_width <= rows; row += vector_width) {
         const double* begins[vector_width];
@@ -204,7 +204,7 @@ struct Constant {
 
 // Calls body(Constant<number>()), number <= largest.
 template <std::size_t largest, class Body>
-MGX_ALWAYS_INLINE static void with_constant(std::size_t number, const Body& body) {
+MGX_ALWAYS_INLINE void with_constant(std::size_t number, const Body& body) {
     if (number == largest) {
         body(Constant<largest>());
     } else if constexpr (largest > 0) {
@@ -214,7 +214,7 @@ MGX_ALWAYS_INLINE static void with_constant(std::size_t number, const Body& body
 
 // Calls body(begin, Constant<count>()) for parts of about equal size, none larger than `largest`.
 template <std::size_t largest, class Body>
-MGX_ALWAYS_INLINE static void for_each_part(std::size_t count, const Body& body) {
+MGX_ALWAYS_INLINE void for_each_part(std::size_t count, const Body& body) {
     for (std::size_t begin = 0; begin < count;) {
         const std::size_t left = count - begin;
         const std::size_t parts = (left + largest - 1) / largest;
@@ -225,17 +225,17 @@ MGX_ALWAYS_INLINE static void for_each_part(std::size_t count, const Body& body)
     }
 }
 
-MGX_ALWAYS_INLINE static std::uint64_t load_bits(const double* number) {
+MGX_ALWAYS_INLINE std::uint64_t load_bits(const double* number) {
     std::uint64_t bits;
     std::memcpy(&bits, number, sizeof(bits));
     return bits;
 }
 
-MGX_ALWAYS_INLINE static void store_bits(std::uint64_t bits, double* number) {
+MGX_ALWAYS_INLINE void store_bits(std::uint64_t bits, double* number) {
     std::memcpy(number, &bits, sizeof(bits));
 }
 
-MGX_ALWAYS_INLINE static std::size_t lowest_bit(std::uint64_t bits) {
+MGX_ALWAYS_INLINE std::size_t lowest_bit(std::uint64_t bits) {
 #if defined(__GNUC__)
     return static_cast<unsigned>(__builtin_ctzll(bits));
 #else
@@ -247,7 +247,7 @@ MGX_ALWAYS_INLINE static std::size_t lowest_bit(std::uint64_t bits) {
 #endif
 }
 
-MGX_ALWAYS_INLINE static std::size_t bit_count(std::uint64_t bits) {
+MGX_ALWAYS_INLINE std::size_t bit_count(std::uint64_t bits) {
 #if defined(__GNUC__)
     return static_cast<unsigned>(__builtin_popcountll(bits));
 #else
@@ -262,7 +262,7 @@ MGX_ALWAYS_INLINE static std::size_t bit_count(std::uint64_t bits) {
 // Sums that stay in registers.
 template <std::size_t rows, std::size_t vectors>
 struct Tile {
-    Vector sums[rows][vectors];
+    Vector sums[rows][vectors];  // each row is loaded or cleared first
 
     MGX_ALWAYS_INLINE void load_row(std::size_t row, const double* lanes) {
         for (std::size_t v = 0; v < vectors; ++v) {
@@ -282,7 +282,7 @@ struct Tile {
         }
     }
 
-    MGX_ALWAYS_INLINE bool has_negative_zero() const {
+    [[nodiscard]] MGX_ALWAYS_INLINE bool has_negative_zero() const {
         // Its bits are those of the least integer.
         Integers least = {};
         for (const auto& row : sums) {
@@ -336,12 +336,13 @@ struct Tile {
     }
 };
 
-static void affine(const AffineBlock& block, double* results, std::size_t lanes) noexcept {
+void affine(const AffineBlock& block, double* results, std::size_t lanes) noexcept {
     const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector, auto vectors) {
         const std::size_t lane = first_vector * vector_width;
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
-            Tile<count.value, vectors.value> tile;
+            Tile<count.value, vectors.value>
+                tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
             for (std::size_t row = 0; row < count.value; ++row) {
                 for (std::size_t v = 0; v < vectors.value; ++v) {
                     tile.sums[row][v] = broadcast(biases[first_row + row]);
@@ -363,8 +364,8 @@ static void affine(const AffineBlock& block, double* results, std::size_t lanes)
 // The gradients of all biases, and of the weights if these are `terms` a row: few, so that lanes
 // rather are rows, whose adjoints are transposed.
 template <std::size_t terms>
-static void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints,
-                                   std::size_t samples, double* weight_grads, double* bias_grads) {
+void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints, std::size_t samples,
+                            double* weight_grads, double* bias_grads) {
     for (std::size_t first_row = 0; first_row < block.rows; first_row += vector_width) {
         const std::size_t left = block.rows - first_row;
         const std::size_t count = left < vector_width ? left : vector_width;
@@ -410,10 +411,10 @@ static void add_grads_of_few_terms(const AffineBlock& block, const double* adjoi
 }
 
 // So many lanes are chosen by the bits of a word.
-static constexpr std::size_t word_bits = 64;
+constexpr std::size_t word_bits = 64;
 
 // A bit for each of up to `word_bits` numbers, set unless the number is zero.
-MGX_ALWAYS_INLINE static std::uint64_t nonzero_bits(const double* numbers, std::size_t count) {
+MGX_ALWAYS_INLINE std::uint64_t nonzero_bits(const double* numbers, std::size_t count) {
     std::uint64_t bits = 0;
     std::size_t i = 0;
 #if defined(__AVX512F__)
@@ -432,8 +433,8 @@ MGX_ALWAYS_INLINE static std::uint64_t nonzero_bits(const double* numbers, std::
 // Chooses the lanes of the adjoints that are not zero: a word for each row of each `word_bits`
 // lanes of each tile. Some zeros are chosen too, so that the rows of a tile have equally many.
 // False if there are too few zeros for it to pay.
-static bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t rows,
-                         std::size_t samples, double* words) {
+bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t rows, std::size_t samples,
+                  double* words) {
     std::size_t chosen = 0;
     for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
         for (std::size_t lane = 0; lane < samples; lane += word_bits) {
@@ -457,7 +458,7 @@ static bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t
     return chosen <= rows * samples / 4 * 3;
 }
 
-static bool all_finite(const double* numbers, std::size_t count) {
+bool all_finite(const double* numbers, std::size_t count) {
     Vector sums[4] = {};
     for (std::size_t i = 0; i < count; i += vector_width) {
         sums[i / vector_width % 4] += load(numbers + i);
@@ -466,7 +467,7 @@ static bool all_finite(const double* numbers, std::size_t count) {
         double lanes[vector_width];
         store(sum, lanes);
         for (const double lane : lanes) {
-            if (!(lane - lane == 0)) {
+            if (lane * 0.0 != 0.0) {
                 return false;
             }
         }
@@ -476,12 +477,11 @@ static bool all_finite(const double* numbers, std::size_t count) {
 
 // From so many terms on, choosing lanes is little work beside adding their products. They fill more
 // than one panel, which leaves room for the words behind it.
-static constexpr std::size_t many_terms = 64;
+constexpr std::size_t many_terms = 64;
 static_assert(many_terms > tile_vectors * vector_width);
 
-static void affine_weight_grads(const AffineBlock& block, const double* adjoints,
-                                std::size_t samples, double* weight_grads, double* bias_grads,
-                                double* scratch) noexcept {
+void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::size_t samples,
+                         double* weight_grads, double* bias_grads, double* scratch) noexcept {
     const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     constexpr std::size_t few = vector_width < 4 ? vector_width : 4;
     if (terms <= few) {
@@ -517,7 +517,8 @@ static void affine_weight_grads(const AffineBlock& block, const double* adjoints
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
             double* const grads = weight_grads + first_row * terms + first_term;
             double padded[count.value * columns];
-            Tile<count.value, vectors.value> tile;
+            Tile<count.value, vectors.value>
+                tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
             for (std::size_t row = 0; row < count.value; ++row) {
                 double* const row_grads = grads + row * terms;
                 if (used < columns) {
@@ -558,8 +559,8 @@ static void affine_weight_grads(const AffineBlock& block, const double* adjoints
     });
 }
 
-static void affine_input_grads(const AffineBlock& block, const double* adjoints,
-                               double* const* input_adjoints, std::size_t lanes) noexcept {
+void affine_input_grads(const AffineBlock& block, const double* adjoints,
+                        double* const* input_adjoints, std::size_t lanes) noexcept {
     const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
     for (std::size_t term = 0; term < terms;) {
         // The next terms whose inputs differ, for a tile holds each sum once.
@@ -586,7 +587,8 @@ static void affine_input_grads(const AffineBlock& block, const double* adjoints,
             for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector,
                                                                   auto vectors) {
                 const std::size_t lane = first_vector * vector_width;
-                Tile<count.value, vectors.value> tile;
+                Tile<count.value, vectors.value>
+                    tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
                 for (std::size_t i = 0; i < count.value; ++i) {
                     if (is_first) {
                         tile.clear_row(i);
@@ -605,15 +607,15 @@ static void affine_input_grads(const AffineBlock& block, const double* adjoints,
     }
 }
 
-static void load_samples(const double* matrix, std::size_t columns, std::size_t samples,
-                         double* values, std::size_t stride, std::size_t lanes) noexcept {
+void load_samples(const double* matrix, std::size_t columns, std::size_t samples, double* values,
+                  std::size_t stride, std::size_t lanes) noexcept {
     transpose(
         [&](std::size_t lane) { return matrix + (lane < samples ? lane : samples - 1) * columns; },
         lanes, columns, values, stride);
 }
 
-static void store_samples(const double* values, std::size_t stride, std::size_t columns,
-                          std::size_t samples, double* matrix) noexcept {
+void store_samples(const double* values, std::size_t stride, std::size_t columns,
+                   std::size_t samples, double* matrix) noexcept {
     transpose([&](std::size_t column) { return values + column * stride; }, columns, samples,
               matrix, columns);
 }

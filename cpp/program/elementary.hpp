@@ -19,6 +19,7 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 
 #include "core/compiler.hpp"
 
@@ -31,7 +32,7 @@ inline constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 inline constexpr std::uint64_t sign_bit = std::uint64_t{1} << 63;
 
 // ln 2 in two parts. The head times an integer below 2048 is exact.
-inline constexpr double ln2_head = 0x1.62e42fefa38p-1;
+inline constexpr double ln2_head = 0x1.62e42fefa38p-1;  // NOLINT(modernize-use-std-numbers)
 inline constexpr double ln2_tail = 5.497923018708371e-14;
 
 [[nodiscard]] MGX_ALWAYS_INLINE static std::uint64_t to_bits(double x) noexcept {
@@ -53,7 +54,7 @@ template <int bias>
 [[nodiscard]] MGX_ALWAYS_INLINE static Reduction reduce(double x) noexcept {
     // Doubles of this size are integers, which stand in their lowest bits: to add it is to round.
     constexpr double shift = 0x1.8p52 + bias;
-    constexpr double one_over_ln2 = 0x1.71547652b82fep0;
+    constexpr double one_over_ln2 = std::numbers::log2e;
     const double shifted = x * one_over_ln2 + shift;
     const double k = shifted - shift;
     return {(x - k * ln2_head) - k * ln2_tail, to_bits(shifted)};

@@ -48,58 +48,49 @@ using std::sqrt;
 struct Scalar {
     [[nodiscard]] static constexpr double integer(double value) noexcept { return value; }
 };
-MGX_ALWAYS_INLINE static double logistic(double x) noexcept { return elementary::sigmoid(x); }
-MGX_ALWAYS_INLINE static double larger(double x, double y) noexcept {
-    return (x > y) | (x != x) ? x : y;
-}
-MGX_ALWAYS_INLINE static double smaller(double x, double y) noexcept {
-    return (x < y) | (x != x) ? x : y;
-}
-MGX_ALWAYS_INLINE static double share_of_larger(double x, double y) noexcept {
+MGX_ALWAYS_INLINE double logistic(double x) noexcept { return elementary::sigmoid(x); }
+MGX_ALWAYS_INLINE double larger(double x, double y) noexcept { return (x > y) | (x != x) ? x : y; }
+MGX_ALWAYS_INLINE double smaller(double x, double y) noexcept { return (x < y) | (x != x) ? x : y; }
+MGX_ALWAYS_INLINE double share_of_larger(double x, double y) noexcept {
     return (x > y ? 0.5 : 0.0) + (x >= y ? 0.5 : 0.0);
 }
-MGX_ALWAYS_INLINE static double is_greater(double x, double y) noexcept {
-    return x > y ? 1.0 : 0.0;
-}
-MGX_ALWAYS_INLINE static bool is_true(double x) noexcept { return x != 0.0; }
-MGX_ALWAYS_INLINE static double kept_if(bool condition, double x) noexcept {
-    return condition ? x : -0.0;
-}
-MGX_ALWAYS_INLINE static double one_if(bool condition) noexcept { return condition ? 1.0 : 0.0; }
-MGX_ALWAYS_INLINE static double pow(double x, double y) noexcept { return std::pow(x, y); }
-MGX_ALWAYS_INLINE static double pow_derivative_by_base(double x, double y) noexcept {
+MGX_ALWAYS_INLINE double is_greater(double x, double y) noexcept { return x > y ? 1.0 : 0.0; }
+MGX_ALWAYS_INLINE bool is_true(double x) noexcept { return x != 0.0; }
+MGX_ALWAYS_INLINE double kept_if(bool condition, double x) noexcept { return condition ? x : -0.0; }
+MGX_ALWAYS_INLINE double one_if(bool condition) noexcept { return condition ? 1.0 : 0.0; }
+MGX_ALWAYS_INLINE double pow(double x, double y) noexcept { return std::pow(x, y); }
+MGX_ALWAYS_INLINE double pow_derivative_by_base(double x, double y) noexcept {
     return y == 0.0 ? 0.0 : y * std::pow(x, y - 1.0);
 }
-MGX_ALWAYS_INLINE static double pow_derivative_by_exponent(double x, double y) noexcept {
+MGX_ALWAYS_INLINE double pow_derivative_by_exponent(double x, double y) noexcept {
     return x == 0.0 ? 0.0 : std::pow(x, y) * std::log(x);
 }
 
 // Powers with the exponents that programs are full of, and any other.
-MGX_ALWAYS_INLINE static double square(double x, double /*unused*/) noexcept { return x * x; }
-MGX_ALWAYS_INLINE static double square_derivative(double x, double /*unused*/,
-                                                  double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE double square(double x, double /*unused*/) noexcept { return x * x; }
+MGX_ALWAYS_INLINE double square_derivative(double x, double /*unused*/,
+                                           double /*unused*/) noexcept {
     return 2.0 * x;
 }
-MGX_ALWAYS_INLINE static double cube(double x, double /*unused*/) noexcept { return x * x * x; }
-MGX_ALWAYS_INLINE static double cube_derivative(double x, double /*unused*/,
-                                                double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE double cube(double x, double /*unused*/) noexcept { return x * x * x; }
+MGX_ALWAYS_INLINE double cube_derivative(double x, double /*unused*/, double /*unused*/) noexcept {
     return 3.0 * (x * x);
 }
-MGX_ALWAYS_INLINE static double inverse(double x, double /*unused*/) noexcept { return 1.0 / x; }
-MGX_ALWAYS_INLINE static double inverse_derivative(double /*unused*/, double result,
-                                                   double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE double inverse(double x, double /*unused*/) noexcept { return 1.0 / x; }
+MGX_ALWAYS_INLINE double inverse_derivative(double /*unused*/, double result,
+                                            double /*unused*/) noexcept {
     return -(result * result);
 }
-MGX_ALWAYS_INLINE static double root(double x, double /*unused*/) noexcept { return std::sqrt(x); }
-MGX_ALWAYS_INLINE static double root_derivative(double /*unused*/, double result,
-                                                double /*unused*/) noexcept {
+MGX_ALWAYS_INLINE double root(double x, double /*unused*/) noexcept { return std::sqrt(x); }
+MGX_ALWAYS_INLINE double root_derivative(double /*unused*/, double result,
+                                         double /*unused*/) noexcept {
     return 0.5 / result;
 }
-MGX_ALWAYS_INLINE static double any_power(double x, double exponent) noexcept {
+MGX_ALWAYS_INLINE double any_power(double x, double exponent) noexcept {
     return std::pow(x, exponent);
 }
-MGX_ALWAYS_INLINE static double any_power_derivative(double x, double /*unused*/,
-                                                     double exponent) noexcept {
+MGX_ALWAYS_INLINE double any_power_derivative(double x, double /*unused*/,
+                                              double exponent) noexcept {
     return pow_derivative_by_base(x, exponent);
 }
 

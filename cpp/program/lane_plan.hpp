@@ -49,7 +49,7 @@ template <typename Object>
 class Idle {
 public:
     [[nodiscard]] std::unique_ptr<Object> take() {
-        const std::lock_guard lock(mutex_);
+        const std::scoped_lock lock(mutex_);
         if (objects_.empty()) {
             return std::make_unique<Object>();
         }
@@ -58,7 +58,7 @@ public:
         return object;
     }
     void give_back(std::unique_ptr<Object> object) {
-        const std::lock_guard lock(mutex_);
+        const std::scoped_lock lock(mutex_);
         objects_.push_back(std::move(object));
     }
 

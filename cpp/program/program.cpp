@@ -166,7 +166,7 @@ bool is_well_formed(const Instruction& instruction) noexcept {
         case Instruction::Kind::Constant:
             return operands == 0 && instruction.results == 1;
         case Instruction::Kind::Apply:
-            return is_operation && operands == (is_binary(instruction.op) ? 2 : 1) &&
+            return is_operation && operands == (is_binary(instruction.op) ? 2U : 1U) &&
                    instruction.results == 1;
         case Instruction::Kind::Sum:
             return operands > 0 && instruction.results == 1;
@@ -236,7 +236,7 @@ std::size_t Program::count_nodes() const noexcept {
                 nodes += instruction.operand_count - 1;
                 break;
             case Instruction::Kind::Affine:
-                nodes += 2 * instruction.results * instruction.terms();
+                nodes += instruction.terms() * instruction.results * 2;
                 nodes += instruction.op != Instruction::no_activation ? instruction.results : 0;
                 break;
         }

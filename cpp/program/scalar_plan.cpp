@@ -45,7 +45,8 @@ void spread_to_dependents(const Program& program, std::vector<char>& gradients) 
 }
 
 std::size_t checked_index(double index, std::size_t entries) {
-    if (!(index >= 0.0 && index < static_cast<double>(entries)) || index != std::floor(index)) {
+    const bool is_in_range = index >= 0.0 && index < static_cast<double>(entries);
+    if (!is_in_range || index != std::floor(index)) {
         throw BadIndex("take() needs an index that is a whole number from 0 to " +
                        std::to_string(entries - 1) + ", not " + std::to_string(index));
     }
@@ -60,7 +61,7 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
         const auto operands = program.operands_of(instruction);
         const auto result = static_cast<std::uint32_t>(instruction.first_result);
         if (instruction.kind == Kind::Constant) {
-            constants_.push_back({result, instruction.number});
+            constants_.emplace_back(result, instruction.number);
         }
         if (instruction.kind == Kind::Constant || selection.instructions[i] == 0) {
             continue;

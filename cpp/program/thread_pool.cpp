@@ -40,7 +40,7 @@ public:
     ThreadPool& operator=(const ThreadPool&) = delete;
     ~ThreadPool() {
         {
-            const std::lock_guard lock(mutex_);
+            const std::scoped_lock lock(mutex_);
             is_over_ = true;
         }
         call_.notify_all();
@@ -53,7 +53,7 @@ public:
 
     void run(std::size_t tasks, const std::function<void(std::size_t)>& work) {
         {
-            const std::lock_guard lock(mutex_);
+            const std::scoped_lock lock(mutex_);
             work_ = &work;
             tasks_ = tasks;
             next_ = 0;
