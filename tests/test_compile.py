@@ -1,12 +1,14 @@
 """What `microgradx.compile` takes, gives, keeps and refuses."""
 
 import collections
+import contextlib
 import copy
 import gc
 import math
 import multiprocessing
 import pickle
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -355,6 +357,22 @@ def test_arguments_that_are_no_numbers(argument: Any, method: str) -> None:
     compiled = mgx.compile(lambda x, y: x)
     with pytest.raises(TypeError, match="argument 2 must"):
         getattr(compiled, method)(np.ones(2), argument)
+
+
+def test_a_number_that_changes_the_arguments_while_it_is_read() -> None:
+    others: list[Value] = []
+
+    class Index:
+        def __index__(self) -> int:
+            arguments.clear()
+            others.extend(Value(100.0 + i) for i in range(1000))
+            return 3
+
+    arguments = [Value(2.0)]
+    result = mgx.compile(lambda x, y: x[0] * y)(arguments, Index())
+    result.backward()
+    assert result.data == 6.0
+    assert all(other.grad == 0 for other in others)
 
 
 @pytest.mark.parametrize("method", ["__call__", "value_and_grad", "sum", "map"])
@@ -892,6 +910,16 @@ def test_minimizing_with_scipy() -> None:
     assert found.x == pytest.approx([1.0, 1.0], abs=1e-5)
 
 
+def test_a_chain_of_a_hundred_thousand_calls() -> None:
+    w = Value(1.0)
+    compiled = mgx.compile(lambda x: x * w + 0.5)
+    x = first = Value(0.0)
+    for _ in range(100_000):
+        x = compiled(x)
+    x.backward()
+    assert (x.data, first.grad, w.grad) == (50_000.0, 1.0, 0.5 * 99_999 * 100_000 / 2)
+
+
 # A compiled function inside of another ------------------------------------------------------------
 
 
@@ -1009,6 +1037,25 @@ def test_the_error_names_the_line_and_the_remedy() -> None:
     with pytest.raises(TraceError, match=rf"line {line} of .*test_compile\.py.*microgradx\.where"):
         mgx.compile(function)(1.0)
     assert issubclass(TraceError, TypeError)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 1.0 / (mgx.greater(x, 0.0) + mgx.less(x, 0.0)),
+        lambda x: mgx.greater(x, 0.0).log(),
+        lambda x: mgx.where(mgx.greater(x, 1.0), x, 0.0).log(),
+        lambda x: mgx.where(mgx.less(x, 0.0), -1.0, x).sqrt(),
+        lambda x: mgx.where(x, 1.0, mgx.maximum(x, 0.0)) ** -1.0,
+        lambda x: mgx.where(mgx.greater(x, 5.0), -1.0, mgx.less(x, 5.0)) ** 0.5,
+    ],
+)
+def test_numbers_that_are_not_known_yet_do_not_fail(function: Callable[[Any], Any]) -> None:
+    """Only numbers that are given can be outside of a function's domain."""
+    expected = function(Value(2.0)).data
+    compiled = mgx.compile(function)
+    assert compiled(2.0).data == expected
+    assert compiled.map([2.0, 2.0]).tolist() == [expected] * 2
 
 
 def test_other_threads_may_look_at_numbers_meanwhile() -> None:
@@ -1187,6 +1234,38 @@ def test_traces_of_several_threads_take_turns() -> None:
     for thread in threads:
         thread.join()
     assert results == {number: 2.0 * number + 2 * 4950 for number in range(8)}
+
+
+def test_threads_that_share_a_function_of_many_structures() -> None:
+    compiled = mgx.compile(cache_size=2)(total)
+    wrong: list[Any] = []
+    is_over = threading.Event()
+
+    def work(number: int) -> None:
+        try:
+            while not is_over.is_set():
+                if compiled(np.ones(number)).data != number * (number + 1) / 2:
+                    wrong.append(number)
+                if number == 5:
+                    compiled.retrace()
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for thread in threads:
+                thread.start()
+            time.sleep(1.0)
+            is_over.set()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
 
 
 # Programs -----------------------------------------------------------------------------------------
@@ -1477,9 +1556,24 @@ def test_a_sum_of_a_million_nodes() -> None:
     assert w[1].grad == 2.0 * sum(i % 999 % 5 for i in range(1, 500_000, 1000))
 
 
+@contextlib.contextmanager
+def interrupted_soon() -> Iterator[None]:
+    """Check that Ctrl-C, pressed after a moment, ends the block at once."""
+    previous = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        assert time.monotonic() - start < 1.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("method", ["map", "sum", "map_value_and_grad"])
-def test_ctrl_c_during_a_long_call(threads: int, method: str) -> None:
+def test_ctrl_c_during_a_long_batch(threads: int, method: str) -> None:
     w = Value(0.5)
 
     def function(x: Any) -> Any:
@@ -1492,20 +1586,52 @@ def test_ctrl_c_during_a_long_call(threads: int, method: str) -> None:
     expected = compiled.map(few).tolist()
     mgx.set_num_threads(threads)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        previous = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted_soon():
             getattr(compiled, method)(many)
-        assert time.monotonic() - start < 3.0
-        assert compiled.map(few).tolist() == expected
-        compiled.sum(few).backward()
-        assert w.grad != 0
+    finally:
+        mgx.set_num_threads(1)
+    assert compiled.map(few).tolist() == expected
+    compiled.sum(few).backward()
+    assert w.grad != 0
+
+
+@pytest.mark.parametrize("method", ["__call__", "value_and_grad"])
+def test_ctrl_c_during_the_gradients_of_many_results(method: str) -> None:
+    w = Value(0.5)
+
+    def function(x: Any) -> Any:
+        results = []
+        for _ in range(2500):
+            for _ in range(40):
+                x = (x * w).sin()
+            results.append(x)
+        return results
+
+    compiled = mgx.compile(function)
+    compiled.map([1.0])
+    with interrupted_soon():
+        getattr(compiled, method)(1.0)
+    assert compiled.map([1.0]).shape == (1, 2500)
+
+
+def test_signal_handlers_may_call_compiled_functions() -> None:
+    compiled = mgx.compile(lambda x: sum((x * float(i)).sin() for i in range(1, 100)))
+    many = np.linspace(0.0, 1.0, 200_000)
+    expected = compiled.map(many[:50_000])
+    found = []
+    previous = signal.signal(
+        signal.SIGALRM, lambda *_: found.append(compiled.map(many[:50_000]).tolist())
+    )
+    mgx.set_num_threads(2)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        whole = compiled.map(many)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
         mgx.set_num_threads(1)
+    assert whole[:50_000].tolist() == expected.tolist()
+    assert found == [expected.tolist()]
 
 
 def test_other_threads_run_during_a_long_call() -> None:

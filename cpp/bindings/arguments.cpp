@@ -18,8 +18,22 @@ namespace {
     return PyList_Check(object.ptr()) || PyTuple_Check(object.ptr());
 }
 
+// Arguments may be nested no deeper than Python's own calls.
+class Depth {
+public:
+    Depth() {
+        if (Py_EnterRecursiveCall(" in the arguments of a compiled function") != 0) {
+            throw py::error_already_set();
+        }
+    }
+    Depth(const Depth&) = delete;
+    Depth& operator=(const Depth&) = delete;
+    ~Depth() { Py_LeaveRecursiveCall(); }
+};
+
 // Whether there is nothing but numbers in lists and tuples.
 [[nodiscard]] bool is_of_numbers(const py::handle& object) {
+    const Depth depth;
     if (!is_nest(object)) {
         return PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
                (!is_value(object.ptr()) && !is_array(object.ptr()));
@@ -47,12 +61,18 @@ py::object Arguments::visit(const py::handle& object) {
             throw py::error_already_set();
         }
         structure_ += 'v';
-        return add_leaf(
-            {Leaf::Kind::Value, inputs_, 1, 0.0, live_node(as_value(object.ptr())), {}});
+        return add_leaf({Leaf::Kind::Value,
+                         inputs_,
+                         1,
+                         0.0,
+                         py::reinterpret_borrow<py::object>(object),
+                         live_node(as_value(object.ptr())),
+                         {}});
     }
     if (PyFloat_CheckExact(object.ptr())) {
         structure_ += 'v';
-        return add_leaf({Leaf::Kind::Number, inputs_, 1, PyFloat_AS_DOUBLE(object.ptr()), {}, {}});
+        return add_leaf(
+            {Leaf::Kind::Number, inputs_, 1, PyFloat_AS_DOUBLE(object.ptr()), {}, {}, {}});
     }
     if (py::isinstance<py::array>(object) && py::reinterpret_borrow<py::array>(object).ndim() > 0) {
         return add_array(py::reinterpret_borrow<py::array>(object));
@@ -64,7 +84,7 @@ py::object Arguments::visit(const py::handle& object) {
     switch (to_scalar(object.ptr(), number)) {
         case Conversion::number:
             structure_ += 'v';
-            return add_leaf({Leaf::Kind::Number, inputs_, 1, number.value, {}, {}});
+            return add_leaf({Leaf::Kind::Number, inputs_, 1, number.value, {}, {}, {}});
         case Conversion::failed:
             throw py::error_already_set();
         case Conversion::other:
@@ -81,17 +101,11 @@ py::object Arguments::add_nest(const py::handle& object) {
     if (batched_ && py::len(object) > 0 && is_of_numbers(object)) {
         return add_array(py::module_::import("numpy").attr("asarray")(object).cast<py::array>());
     }
-    if (Py_EnterRecursiveCall(" in the arguments of a compiled function") != 0) {
-        throw py::error_already_set();
-    }
-    struct Leave {
-        ~Leave() { Py_LeaveRecursiveCall(); }
-    };
-    const Leave leave;
+    const Depth depth;
     const bool is_tuple = PyTuple_Check(object.ptr());
     structure_ += is_tuple ? '(' : '[';
     py::list nesting;
-    for (const py::handle item : py::reinterpret_borrow<py::object>(object)) {
+    for (const py::handle item : py::tuple(py::reinterpret_borrow<py::object>(object))) {
         nesting.append(visit(item));
     }
     structure_ += is_tuple ? ')' : ']';
@@ -125,7 +139,7 @@ py::object Arguments::add_array(const py::array& object) {
     }
     structure_ += ')';
     if (!batched_) {
-        return add_leaf({Leaf::Kind::Numbers, inputs_, size, 0.0, {}, std::move(array)});
+        return add_leaf({Leaf::Kind::Numbers, inputs_, size, 0.0, {}, {}, std::move(array)});
     }
     const auto samples = static_cast<std::size_t>(array.shape(0));
     if (has_samples_ && samples != samples_) {
@@ -141,7 +155,7 @@ py::object Arguments::add_array(const py::array& object) {
     for (std::size_t i = 1; i < dimensions; ++i) {
         columns *= static_cast<std::size_t>(array.shape(static_cast<py::ssize_t>(i)));
     }
-    return add_leaf({Leaf::Kind::Samples, inputs_, columns, 0.0, {}, std::move(array)});
+    return add_leaf({Leaf::Kind::Samples, inputs_, columns, 0.0, {}, {}, std::move(array)});
 }
 
 py::object Arguments::add_leaf(Leaf leaf) {

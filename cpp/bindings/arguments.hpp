@@ -22,8 +22,9 @@ struct Leaf {
     std::size_t first_input = 0;  // of the program
     std::size_t inputs = 1;
     double number = 0.0;
-    LiveNode node;  // of a Value
-    Array array;    // of Numbers, or of Samples, a row for each
+    py::object value;  // which is the argument, or in it
+    LiveNode node;     // of a Value
+    Array array;       // of Numbers, or of Samples, a row for each
 };
 
 class Arguments {

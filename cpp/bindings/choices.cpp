@@ -43,7 +43,9 @@ py::object where(const py::object& condition, const py::object& x, const py::obj
         if (is_true < 0) {
             throw py::error_already_set();
         }
-        return is_true != 0 ? operand(x, "x") : operand(y, "y");
+        const py::object left = operand(x, "x");
+        const py::object right = operand(y, "y");
+        return is_true != 0 ? left : right;
     }
     const py::object choice = operand(condition, "condition");
     const py::object left = operand(x, "x");

@@ -191,6 +191,9 @@ py::list Compiled::call(const Arguments& arguments) {
     py::list results;
     adjoints.clear();
     for (const ValueId output : program_.outputs) {
+        if (PyErr_CheckSignals() != 0) {
+            throw py::error_already_set();
+        }
         if (by_captured || by_inputs) {
             adjoints.assign(program_.values, 0.0);
             adjoints[index_of(output)] = 1.0;
@@ -292,6 +295,9 @@ py::tuple Compiled::value_and_grad(const Arguments& arguments) {
     py::array_t<double> outputs(static_cast<py::ssize_t>(rows));
     std::vector<double> jacobian(rows * program_.inputs);
     for (std::size_t row = 0; row < rows; ++row) {
+        if (PyErr_CheckSignals() != 0) {
+            throw py::error_already_set();
+        }
         const std::size_t output = index_of(program_.outputs[row]);
         outputs.mutable_data()[row] = values[output];
         adjoints.assign(program_.values, 0.0);

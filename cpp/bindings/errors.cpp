@@ -2,7 +2,9 @@
 
 #include "core/errors.hpp"
 
+#include <exception>
 #include <new>
+#include <utility>
 
 #include "bindings/python.hpp"
 #include "bindings/tracing.hpp"
@@ -30,6 +32,19 @@ void set_python_error() noexcept {
     } catch (const std::exception& error) {
         PyErr_SetString(PyExc_RuntimeError, error.what());
     }
+}
+
+void add_error_translation() {
+    // Those that pybind11 would take for others.
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            std::rethrow_exception(std::move(error));
+        } catch (const DivisionByZero&) {
+            set_python_error();
+        } catch (const CannotRecord&) {
+            set_python_error();
+        }
+    });
 }
 
 }  // namespace mgx

@@ -60,6 +60,7 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The engine of microgradx: expression graphs of scalars in a C++ arena.";
     module.attr("__version__") = MGX_VERSION;
 
+    add_error_translation();
     connect_arena();
     module.attr("Value") = create_value_type();
     module.attr("NeuronBase") = create_neuron_type();

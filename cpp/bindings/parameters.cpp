@@ -32,7 +32,10 @@ public:
 
     [[nodiscard]] py::list values() const { return py::list(values_); }
 
-    void zero_grads() noexcept {
+    void zero_grads() {
+        if (!allow("changing the gradient")) {
+            throw py::error_already_set();
+        }
         for (Node* node : nodes_) {
             node->grad_value = 0.0;
             set(node->grad_flags, GradFlags::IsInteger, true);

@@ -13,6 +13,9 @@ namespace py = pybind11;
 // Set the Python error that stands for the C++ exception being handled.
 void set_python_error() noexcept;
 
+// Do the same for functions that pybind11 calls.
+void add_error_translation();
+
 // The result of `body`, or `failure` with a Python error set if it throws. For functions that
 // Python calls directly, through a slot or a method table.
 template <typename Result, typename Body>

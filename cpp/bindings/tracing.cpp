@@ -31,7 +31,16 @@ PyObject* trace_error = nullptr;
 namespace {
 
 unsigned long tracing_thread = 0;
-PyObject* leaked_type = nullptr;
+
+[[nodiscard]] LiveNode node_of(const py::handle& value) {
+    if (!is_value(value.ptr())) {
+        throw py::type_error("a Value is needed here");
+    }
+    if (!has_node(as_value(value.ptr()))) {
+        throw py::error_already_set();
+    }
+    return live_node(as_value(value.ptr()));
+}
 
 class Trace {
 public:
@@ -46,6 +55,7 @@ public:
         }
         tracing_thread = PyThread_get_thread_ident();
         current_ = this;
+        numbers_are_unknown = true;
     }
     Trace(const Trace&) = delete;
     Trace& operator=(const Trace&) = delete;
@@ -60,8 +70,9 @@ public:
             input_nodes.push_back(live_node(as_value(input.ptr())));
         }
         for (const py::handle output : outputs) {
-            output_nodes.push_back(live_node(as_value(output.ptr())));
+            output_nodes.push_back(node_of(output));
         }
+        numbers_are_unknown = false;  // those of constants, which are folded, are known
         Recording recording = recorder_.record(input_nodes, output_nodes);
         std::vector<PassStatistics> statistics;
         Program program = optimise(std::move(recording.program), statistics);
@@ -77,41 +88,51 @@ public:
     void close() {
         stop();
         std::vector<NodeId> left;
-        for (const py::handle input : inputs_) {
-            const LiveNode node = live_node(as_value(input.ptr()));
-            if (node.node->count > 1 || Py_REFCNT(input.ptr()) > 1) {
-                left.push_back(node.id);
+        for (const py::list& values : {inputs_, taken_}) {
+            for (const py::handle value : values) {
+                const LiveNode node = live_node(as_value(value.ptr()));
+                if (node.node->count > 1 || Py_REFCNT(value.ptr()) > 1) {
+                    left.push_back(node.id);
+                }
             }
         }
         if (!left.empty()) {
-            disable(left);
-            for (const NodeId dependent : arena.dependents(left)) {
-                disable(std::span(&dependent, 1));
-            }
+            const std::vector<NodeId> dependents = arena.dependents(left);
+            left.insert(left.end(), dependents.begin(), dependents.end());
+            retire_all(left);
         }
         inputs_ = py::list();
+        taken_ = py::list();
     }
 
     [[nodiscard]] static Trace& current() { return *current_; }
-    [[nodiscard]] Recorder& recorder() noexcept { return recorder_; }
+    void add_take(const py::object& value, TakeOperands operands) {
+        taken_.append(value);
+        recorder_.add_take(as_value(value.ptr())->node, std::move(operands));
+    }
 
 private:
     void stop() noexcept {
         if (current_ == this) {
             current_ = nullptr;
             --traces_running;
+            numbers_are_unknown = false;
         }
     }
 
-    static void disable(std::span<const NodeId> nodes) noexcept {
-        auto* const type = reinterpret_cast<PyTypeObject*>(leaked_type);
+    static void retire_all(std::span<const NodeId> nodes) {
+        std::vector<py::object> wrappers;  // which keep the nodes alive until all are done
         for (const NodeId node : nodes) {
-            auto* const wrapper = static_cast<PyObject*>(Page::wrapper_of(arena.live(node)));
-            if (wrapper != nullptr && is_exact_value(wrapper)) {
-                Py_INCREF(type);
-                Py_SET_TYPE(wrapper, type);
-                Py_DECREF(value_type);
+            if (Wrapper wrapper = Page::wrapper_of(arena.live(node)); wrapper != nullptr) {
+                wrappers.push_back(
+                    py::reinterpret_borrow<py::object>(static_cast<PyObject*>(wrapper)));
             }
+        }
+        for (const py::object& wrapper : wrappers) {
+            if (is_retired(as_value(wrapper.ptr()))) {
+                continue;
+            }
+            retire(as_value(wrapper.ptr()));
         }
     }
 
@@ -119,30 +140,26 @@ private:
 
     Recorder recorder_;
     py::list inputs_;
+    py::list taken_;  // the results of take, which do not depend on numbers that are known
 };
 
 py::object take(const py::list& entries, const py::object& index) {
     if (!is_tracing()) {
         throw std::logic_error("take is recorded in traces only");
     }
-    TakeOperands operands{as_value(index.ptr())->node, {}};
+    TakeOperands operands{node_of(index).id, {}};
     std::vector<NodeId> distinct{operands.index};
     for (const py::handle entry : entries) {
-        const NodeId node = as_value(entry.ptr())->node;
+        const NodeId node = node_of(entry).id;
         operands.entries.push_back(node);
         distinct.push_back(node);
     }
     std::ranges::sort(distinct);
     distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
     const Scalar unknown = Scalar::real(std::numeric_limits<double>::quiet_NaN());
-    const LiveNode node = arena.custom(unknown, distinct);
-    try {
-        Trace::current().recorder().add_take(node.id, std::move(operands));
-    } catch (...) {
-        arena.release(node);
-        throw;
-    }
-    return wrapped(node);
+    py::object taken = wrapped(arena.custom(unknown, distinct));
+    Trace::current().add_take(taken, std::move(operands));
+    return taken;
 }
 
 }  // namespace
@@ -191,10 +208,6 @@ void add_tracing(py::module_& module) {
     module.def("is_tracing", &is_tracing, "Tell whether this thread is tracing a function.");
     module.def("take", &take, "entries"_a, "index"_a, py::pos_only(),
                "Record the choice of one of the Values by a traced index.");
-    module.def(
-        "set_leaked_type",
-        [](const py::type& type) { leaked_type = py::object(type).release().ptr(); }, "type"_a,
-        py::pos_only(), "Tell the type of Values whose trace is over.");
 }
 
 }  // namespace mgx

@@ -92,6 +92,9 @@ int set_op(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
 }
 
 PyObject* run_native_step(PyObject* object, PyObject* /*unused*/) noexcept {
+    if (!has_node(as_value(object)) || !allow("calling _backward()")) {
+        return nullptr;
+    }
     return guarded<PyObject*>(nullptr, [&] {
         backward_step(arena, as_value(object)->node);
         return Py_NewRef(Py_None);

@@ -28,7 +28,7 @@ PyObject* run_backward(PyObject* object, PyObject* /*unused*/) noexcept {
 // copyreg.__newobj__, (type,), (data, grad, attributes)
 PyObject* reduce(PyObject* object, PyObject* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    if (!has_node(value)) {
+    if (!has_node(value) || !allow("copying or pickling")) {
         return nullptr;
     }
     const Node& node = *value->content;

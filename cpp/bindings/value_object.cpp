@@ -25,6 +25,8 @@
 #include <deque>
 #include <vector>
 
+#include "bindings/tracing.hpp"
+
 namespace mgx {
 
 namespace {
@@ -80,12 +82,44 @@ void free_memory(ValueObject* value) noexcept {
 
 }  // namespace
 
+namespace {
+
+// The content of retired Values: that of one with which nothing is fused.
+Node of_ended_trace = [] {
+    Node node{};
+    node.op = Op::Custom;
+    node.flags = Flags::HasCallback;
+    return node;
+}();
+
+}  // namespace
+
 Arena arena;
 PyTypeObject* value_type = nullptr;
 
 void connect_arena() noexcept { arena.set_host(host); }
 
+void retire(ValueObject* value) noexcept {
+    const LiveNode node = live_node(value);
+    const bool is_held = node.node->has(Flags::KeepsWrapper) && node.node->count >= 2;
+    arena.forget_wrapper(node);
+    value->node = no_node;
+    value->content = &of_ended_trace;
+    arena.release(node);
+    if (is_held) {
+        Py_DECREF(as_object(value));
+    }
+}
+
+bool is_retired(const ValueObject* value) noexcept { return value->content == &of_ended_trace; }
+
 bool fail_without_node(const ValueObject* value) noexcept {
+    if (is_retired(value)) {
+        PyErr_SetString(trace_error,
+                        "this Value belongs to a trace that is over: a compiled function must "
+                        "return what it computes, not keep it");
+        return false;
+    }
     PyErr_Format(PyExc_AttributeError,
                  "this %.200s holds no number yet: its __init__ must call "
                  "super().__init__(data) first",

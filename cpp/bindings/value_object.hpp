@@ -44,6 +44,10 @@ extern PyTypeObject* value_type;
 // Let the arena hold and drop wrappers, and run their callbacks.
 void connect_arena() noexcept;
 
+// Take its node away from a Value of a trace that is over: whoever uses it gets a TraceError.
+void retire(ValueObject* value) noexcept;
+[[nodiscard]] bool is_retired(const ValueObject* value) noexcept;
+
 // Whether the value has a node; if not, the error that says how it can have got none is set.
 [[nodiscard]] bool fail_without_node(const ValueObject* value) noexcept;
 [[nodiscard]] inline bool has_node(const ValueObject* value) noexcept {

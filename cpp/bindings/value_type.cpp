@@ -42,6 +42,9 @@ constexpr auto documentation =
 // micrograd writes `Value` whatever the subclass, too.
 PyObject* represent(PyObject* object) noexcept {
     const ValueObject* value = as_value(object);
+    if (is_retired(value)) {
+        return PyUnicode_FromString("Value(of a trace that is over)");
+    }
     if (!has_node(value)) {
         return nullptr;
     }

@@ -7,6 +7,10 @@
 
 namespace mgx {
 
+// Whether the numbers that this thread computes with stand for others, which are not known yet.
+// What is out of their range is no error then.
+extern thread_local bool numbers_are_unknown;
+
 // An operand outside the domain of an operation (ValueError).
 class DomainError : public std::domain_error {
     using std::domain_error::domain_error;

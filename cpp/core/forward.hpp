@@ -26,8 +26,8 @@ using std::tanh;
     return (x < 0 ? decay : 1.0) / (1.0 + decay);
 }
 
-// Throws DomainError.
-[[noreturn]] void throw_outside_domain(std::string_view method, double x);
+// Throws DomainError, if the numbers are known.
+void throw_outside_domain(std::string_view method, double x);
 
 // The result of a unary operation.
 template <Op op>

@@ -10,11 +10,11 @@
 namespace mgx {
 
 Scalar pow(Scalar x, Scalar y) {
-    if (x.value == 0.0 && y.value < 0.0 && std::isfinite(y.value)) {
+    if (x.value == 0.0 && y.value < 0.0 && std::isfinite(y.value) && !numbers_are_unknown) {
         throw DivisionByZero("0.0 cannot be raised to a negative power");
     }
     const bool finite = std::isfinite(x.value) && std::isfinite(y.value);
-    if (finite && x.value < 0.0 && y.value != std::floor(y.value)) {
+    if (finite && x.value < 0.0 && y.value != std::floor(y.value) && !numbers_are_unknown) {
         throw DomainError(
             "a negative number cannot be raised to a fractional power: the result is not real");
     }
@@ -23,7 +23,7 @@ Scalar pow(Scalar x, Scalar y) {
         std::abs(power) < Scalar::largest_integer) {
         return Scalar::of_integers(std::nearbyint(power));
     }
-    if (finite && std::isinf(power)) {
+    if (finite && std::isinf(power) && !numbers_are_unknown) {
         throw Overflow("the result of ** is too large for a float");
     }
     return Scalar::real(power);

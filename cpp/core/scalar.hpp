@@ -51,7 +51,7 @@ struct Scalar {
 [[nodiscard]] Scalar pow_derivative_by_exponent(Scalar x, Scalar y);
 
 // Comparisons, in the form in which ops.def needs them. NaN is greater than nothing, but both the
-// larger and the smaller of itself and any other number.
+// larger and the smaller of itself and any other number, and true.
 [[nodiscard]] inline Scalar larger(Scalar x, Scalar y) noexcept {
     return x.value > y.value || std::isnan(x.value) ? x : y;
 }
@@ -64,12 +64,17 @@ struct Scalar {
 [[nodiscard]] inline Scalar is_greater(Scalar x, Scalar y) noexcept {
     return Scalar::integer(x.value > y.value ? 1.0 : 0.0);
 }
-[[nodiscard]] inline bool is_true(Scalar x) noexcept { return x.value != 0.0; }
-[[nodiscard]] inline Scalar kept_if(bool condition, Scalar x) noexcept {
-    return condition ? x : Scalar::real(-0.0);
+[[nodiscard]] inline Scalar kept_if(Scalar condition, Scalar x) noexcept {
+    return condition.value != 0.0 ? x : Scalar::real(-0.0);
 }
-[[nodiscard]] inline Scalar one_if(bool condition) noexcept {
-    return Scalar::integer(condition ? 1.0 : 0.0);
+[[nodiscard]] inline Scalar kept_unless(Scalar condition, Scalar x) noexcept {
+    return condition.value == 0.0 ? x : Scalar::real(-0.0);
+}
+[[nodiscard]] inline Scalar one_if(Scalar condition) noexcept {
+    return Scalar::integer(condition.value != 0.0 ? 1.0 : 0.0);
+}
+[[nodiscard]] inline Scalar one_unless(Scalar condition) noexcept {
+    return Scalar::integer(condition.value == 0.0 ? 1.0 : 0.0);
 }
 
 }  // namespace mgx

@@ -55,9 +55,16 @@ MGX_ALWAYS_INLINE double share_of_larger(double x, double y) noexcept {
     return (x > y ? 0.5 : 0.0) + (x >= y ? 0.5 : 0.0);
 }
 MGX_ALWAYS_INLINE double is_greater(double x, double y) noexcept { return x > y ? 1.0 : 0.0; }
-MGX_ALWAYS_INLINE bool is_true(double x) noexcept { return x != 0.0; }
-MGX_ALWAYS_INLINE double kept_if(bool condition, double x) noexcept { return condition ? x : -0.0; }
-MGX_ALWAYS_INLINE double one_if(bool condition) noexcept { return condition ? 1.0 : 0.0; }
+MGX_ALWAYS_INLINE double kept_if(double condition, double x) noexcept {
+    return condition != 0.0 ? x : -0.0;
+}
+MGX_ALWAYS_INLINE double kept_unless(double condition, double x) noexcept {
+    return condition == 0.0 ? x : -0.0;
+}
+MGX_ALWAYS_INLINE double one_if(double condition) noexcept { return condition != 0.0 ? 1.0 : 0.0; }
+MGX_ALWAYS_INLINE double one_unless(double condition) noexcept {
+    return condition == 0.0 ? 1.0 : 0.0;
+}
 MGX_ALWAYS_INLINE double pow(double x, double y) noexcept { return std::pow(x, y); }
 MGX_ALWAYS_INLINE double pow_derivative_by_base(double x, double y) noexcept {
     return y == 0.0 ? 0.0 : y * std::pow(x, y - 1.0);
@@ -81,7 +88,9 @@ MGX_ALWAYS_INLINE double inverse_derivative(double /*unused*/, double result,
                                             double /*unused*/) noexcept {
     return -(result * result);
 }
-MGX_ALWAYS_INLINE double root(double x, double /*unused*/) noexcept { return std::sqrt(x); }
+MGX_ALWAYS_INLINE double root(double x, double /*unused*/) noexcept {
+    return std::sqrt(x + 0.0);  // of -0.0 it is 0.0, as that of pow
+}
 MGX_ALWAYS_INLINE double root_derivative(double /*unused*/, double result,
                                          double /*unused*/) noexcept {
     return 0.5 / result;

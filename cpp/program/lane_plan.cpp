@@ -85,23 +85,6 @@ double sum_of_lanes(const double* lanes, std::size_t samples) noexcept {
            ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-// Call `body` for a sample; what it throws tells which one.
-template <typename Body>
-void for_sample(std::size_t sample, Body body) {
-    const std::string where = " (sample " + std::to_string(sample) + ")";
-    try {
-        body();
-    } catch (const DivisionByZero& error) {
-        throw DivisionByZero(error.what() + where);
-    } catch (const DomainError& error) {
-        throw DomainError(error.what() + where);
-    } catch (const Overflow& error) {
-        throw Overflow(error.what() + where);
-    } catch (const BadIndex& error) {
-        throw BadIndex(error.what() + where);
-    }
-}
-
 }  // namespace
 
 struct LanePlan::Workspace {
@@ -110,7 +93,7 @@ struct LanePlan::Workspace {
     std::size_t stride = 0;
     std::vector<const double*> inputs;  // of affine instructions
     std::vector<double*> input_adjoints;
-    std::vector<std::size_t> indices;
+    std::size_t failed_sample = 0;  // of the block, if one has failed
 };
 
 // What a chunk of samples adds up to.
@@ -494,6 +477,30 @@ public:
     }
 
 private:
+    // Call `body` for a sample; what it throws tells which one.
+    template <typename Body>
+    void for_sample(std::size_t lane, Body body) {
+        try {
+            body();
+            return;
+        } catch (const DivisionByZero& error) {
+            workspace_.failed_sample = lane;
+            throw DivisionByZero(error.what() + where(lane));
+        } catch (const DomainError& error) {
+            workspace_.failed_sample = lane;
+            throw DomainError(error.what() + where(lane));
+        } catch (const Overflow& error) {
+            workspace_.failed_sample = lane;
+            throw Overflow(error.what() + where(lane));
+        } catch (const BadIndex& error) {
+            workspace_.failed_sample = lane;
+            throw BadIndex(error.what() + where(lane));
+        }
+    }
+    [[nodiscard]] std::string where(std::size_t lane) const {
+        return " (sample " + std::to_string(first_sample_ + lane) + ")";
+    }
+
     [[nodiscard]] std::size_t stride() const noexcept { return workspace_.stride; }
     [[nodiscard]] double* at(std::uint32_t slot) noexcept {
         return slot == no_slot ? nullptr : workspace_.lanes.data() + slot * stride();
@@ -555,10 +562,10 @@ private:
                 if (!kernels_.forward[static_cast<std::size_t>(instruction.op)](of, lanes_))
                     [[unlikely]] {
                     for (std::size_t lane = 0; lane < samples_; ++lane) {
-                        for_sample(first_sample_ + lane, [&] {
-                            static_cast<void>(evaluate(instruction.op, of.x[lane],
-                                                       of.y != nullptr ? of.y[lane] : 0.0,
-                                                       instruction.number));
+                        for_sample(lane, [&] {
+                            of.result[lane] =
+                                evaluate(instruction.op, of.x[lane],
+                                         of.y != nullptr ? of.y[lane] : 0.0, instruction.number);
                         });
                     }
                 }
@@ -624,8 +631,7 @@ private:
                 chosen = static_cast<std::size_t>(index[lane]);
             }
             if (static_cast<double>(chosen) != index[lane]) [[unlikely]] {
-                for_sample(first_sample_ + lane,
-                           [&] { static_cast<void>(checked_index(index[lane], entries)); });
+                for_sample(lane, [&] { static_cast<void>(checked_index(index[lane], entries)); });
             }
             visit(lane,
                   has_table ? weights_.at(table(step).weights) + chosen
@@ -646,7 +652,7 @@ private:
                 if (!kernels_.backward[static_cast<std::size_t>(instruction.op)](of, lanes_))
                     [[unlikely]] {
                     for (std::size_t lane = 0; lane < samples_; ++lane) {
-                        for_sample(first_sample_ + lane, [&] {
+                        for_sample(lane, [&] {
                             static_cast<void>(differentiate(
                                 instruction.op, of.x[lane], of.y != nullptr ? of.y[lane] : 0.0,
                                 instruction.number, of.result != nullptr ? of.result[lane] : 0.0));
@@ -677,6 +683,9 @@ private:
             case Kind::Take: {
                 const bool has_table =
                     plan_.tables_.number_of(step.instruction) != WeightTables::no_table;
+                if (has_table && batch_.adjoints == nullptr) {
+                    break;
+                }
                 take(step, instruction, [&](std::size_t lane, const double*, std::size_t chosen) {
                     if (has_table) {
                         chunk.weight_grads.at(table(step).weights)[chosen] += adjoint[lane];
@@ -835,11 +844,22 @@ void LanePlan::do_chunk(const Batch& batch, Memory& memory, std::size_t number) 
             if (memory.is_interrupted || number > memory.first_failure) {
                 break;
             }
-            Block block(*this, batch, weights, *workspace, first,
-                        std::min(memory.block_size, end - first));
-            block.forward(chunk);
-            if (has_gradients_) {
-                block.backward(chunk);
+            const std::size_t samples = std::min(memory.block_size, end - first);
+            const auto run = [&](std::size_t count) {
+                Block block(*this, batch, weights, *workspace, first, count);
+                block.forward(chunk);
+                if (has_gradients_) {
+                    block.backward(chunk);
+                }
+            };
+            try {
+                run(samples);
+            } catch (const std::exception&) {
+                // An instruction has failed for a sample. Another may fail for one before it.
+                if (workspace->failed_sample > 0) {
+                    run(workspace->failed_sample);
+                }
+                throw;
             }
             if (checks && Clock::now() - last_check > time_between_checks) {
                 check(batch, memory);

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import itertools
+import math
 import threading
 import warnings
 from collections import OrderedDict
@@ -21,34 +24,6 @@ __all__ = ["CompiledFunction", "TraceError", "compile", "take"]
 
 # There is one recorder at a time. A function may call another compiled one while it is traced.
 _tracing = threading.Lock()
-
-
-class _LeakedValue(Value):
-    """What becomes of a Value of a trace that is still referred to when the trace is over."""
-
-    def _raise(self, *_: object) -> NoReturn:
-        raise TraceError(
-            "this Value belongs to a trace that is over: a compiled function must return what it "
-            "computes, not keep it"
-        )
-
-    data = grad = _prev = _op = _backward = property(_raise, _raise)
-
-    def __repr__(self) -> str:
-        return "Value(of a trace that is over)"
-
-
-for _name in (
-    *(
-        f"__{side}{name}__"
-        for name in ("add", "sub", "mul", "truediv", "pow")
-        for side in ("", "r")
-    ),
-    *("__neg__", "__abs__", "__float__", "__lt__", "__le__", "__gt__", "__ge__", "backward"),
-    *(row.name for row in _core.OPS if row.arity == 1),
-):
-    setattr(_LeakedValue, _name, _LeakedValue._raise)
-_core.set_leaked_type(_LeakedValue)
 
 
 class CompiledFunction:
@@ -249,7 +224,8 @@ class CompiledFunction:
             known = self._trace(arguments, call)
             self._remember(structure, known)
         elif len(programs) > 1:
-            programs.move_to_end(structure)
+            with contextlib.suppress(KeyError):  # another thread may have removed it
+                programs.move_to_end(structure)
         return arguments, known[0], known[1]
 
     def _bind(
@@ -267,18 +243,39 @@ class CompiledFunction:
         bound = self._signature.bind(*args, **kwargs)
         given = bound.arguments
         statics = {name: given[name] for name in self._static_argnames if name in given}
-        names = tuple(name for name in given if name not in statics)
-        try:
-            hash(tuple(statics.values()))
-        except TypeError as error:
-            raise TypeError(f"static arguments must be hashable: {error}") from None
+        traced: list[Any] = []
+        layout: list[tuple[str, Any]] = []
+        for name, value in given.items():
+            kind = self._signature.parameters[name].kind
+            if name in statics:
+                continue
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                layout.append((name, len(value)))
+                traced += value
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                layout.append((name, tuple(value)))
+                traced += value.values()
+            else:
+                layout.append((name, None))
+                traced.append(value)
 
-        def call(*traced: Any) -> Any:
-            bound.arguments.update(zip(names, traced, strict=True))
+        def call(*values: Any) -> Any:
+            rest = iter(values)
+            for name, part in layout:
+                if part is None:
+                    given[name] = next(rest)
+                elif isinstance(part, int):
+                    given[name] = tuple(itertools.islice(rest, part))
+                else:
+                    given[name] = {key: next(rest) for key in part}
             return function(*bound.args, **bound.kwargs)
 
-        types = tuple(map(type, statics.values()))
-        return tuple(given[name] for name in names), call, (names, types, tuple(statics.items()))
+        key = (tuple(layout), tuple((name, _exact(value)) for name, value in statics.items()))
+        try:
+            hash(key)
+        except TypeError as error:
+            raise TypeError(f"static arguments must be hashable: {error}") from None
+        return tuple(traced), call, key
 
     def _trace(
         self, arguments: Arguments, call: Callable[..., Any] | None
@@ -319,6 +316,16 @@ class CompiledFunction:
                 stacklevel=4,
             )
         self._programs[structure] = known
+
+
+def _exact(value: Hashable) -> Hashable:
+    """Tell apart what is equal but not the same, such as 1, 1.0 and True, or 0.0 and -0.0."""
+    if isinstance(value, (tuple, frozenset)):
+        parts = map(_exact, value)
+        return type(value), tuple(parts) if isinstance(value, tuple) else frozenset(parts)
+    if isinstance(value, float):
+        return type(value), value, math.copysign(1.0, value)
+    return type(value), value
 
 
 def _as_value(output: Any, function: Callable[..., Any]) -> Value:
@@ -436,6 +443,10 @@ def take(table: Sequence[Any], index: Any) -> Any:
     ValueError
         If the rows differ in length.
     """
+    if any(isinstance(row, (list, tuple)) for row in table):
+        lengths = {len(row) for row in table}
+        if len(lengths) > 1:
+            raise ValueError(f"the rows of table differ in length: {sorted(lengths)}")
     if _core.is_tracing() and isinstance(index, Value):
         return _take(list(table), index)
     number = index.data if isinstance(index, Value) else index

@@ -59,8 +59,8 @@ void check_order(const Program& program) {
 ValueId write_chain(Writer& writer, ValueId start, const Values& weights, const Values& inputs) {
     ValueId sum = start;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-        const ValueId product = i % 2 == 0 ? writer.mul(weights[i], inputs[i])
-                                           : writer.mul(inputs[i], weights[i]);
+        const ValueId product =
+            i % 2 == 0 ? writer.mul(weights[i], inputs[i]) : writer.mul(inputs[i], weights[i]);
         sum = i % 3 == 0 ? writer.add(product, sum) : writer.add(sum, product);
     }
     return sum;
@@ -71,20 +71,20 @@ ValueId write_chain(Writer& writer, ValueId start, const Values& weights, const 
 TEST_CASE("fold_constants: an operation of constants is a constant, in the front") {
     Writer writer(1, 1);
     const ValueId x = writer.apply(Op::Relu, writer.input(0));
-    const ValueId seven = writer.add(writer.constant(3.0), writer.constant(4.0));
+    const ValueId three = writer.constant(3.0);
+    const ValueId seven = writer.add(three, writer.constant(4.0));
     const ValueId root = writer.power(writer.mul(seven, seven), 0.5);
     const ValueId product = writer.mul(x, root);
-    const Program folded =
-        fold_constants(writer.returning({product, seven, writer.captured(0)}));
+    const Program folded = fold_constants(writer.returning({product, seven, writer.captured(0)}));
     CHECK(folded.listing() ==
           "inputs %0\n"
           "captured %1\n"
-          " %2 = 3\n"
-          " %3 = 4\n"
-          " %4 = 7\n"
-          " %5 = 49\n"
-          " %6 = relu %0\n"
-          " %7 = mul %6 %4\n"
+          "  %2 = 3\n"
+          "  %3 = 4\n"
+          "  %4 = 7\n"
+          "  %5 = 49\n"
+          "  %6 = relu %0\n"
+          "  %7 = mul %6 %4\n"
           "return %7 %4 %1\n");
 }
 
@@ -99,11 +99,11 @@ TEST_CASE("fold_constants: equal constants are one, but -0.0 is not 0.0") {
     CHECK(folded.listing() ==
           "inputs %0\n"
           "captured none\n"
-          " %1 = 0\n"
-          " %2 = -0\n"
-          " %3 = -1\n"
-          " %4 = add %0 %1\n"
-          "return %1 %2 %1 %2 %4\n");
+          "  %1 = 0\n"
+          "  %2 = -0\n"
+          "  %3 = -1\n"
+          "  %4 = add %0..%1\n"
+          "return %1..%2 %1..%2 %4\n");
 }
 
 TEST_CASE("fold_constants: NaN is folded like any other number") {
@@ -122,7 +122,7 @@ TEST_CASE("fold_constants: what raises an error stays, to raise it when the prog
         const ValueId sum = writer.add(result, writer.input(0));
         const Program folded = fold_constants(writer.returning({sum}));
         CHECK(count(folded, Kind::Apply) == 2);
-        CHECK_THROWS_AS(run_scalar_plan(folded, {1.0}), decltype(error));
+        CHECK_THROWS_AS(static_cast<void>(run_scalar_plan(folded, {1.0})), decltype(error));
     };
     SUBCASE("a logarithm") { check(writer.apply(Op::Log, minus), DomainError("")); }
     SUBCASE("a root") { check(writer.apply(Op::Sqrt, minus), DomainError("")); }
@@ -165,9 +165,9 @@ TEST_CASE("merge_common_subexpressions: the same of the same operands is compute
     CHECK(merged.listing() ==
           "inputs %0..%1\n"
           "captured none\n"
-          " %2 = mul %0..%1\n"
-          " %3 = exp %2\n"
-          " %4 = add %3 %3\n"
+          "  %2 = mul %0..%1\n"
+          "  %3 = exp %2\n"
+          "  %4 = add %3 %3\n"
           "return %4 %3\n");
 }
 
@@ -176,8 +176,8 @@ TEST_CASE("merge_common_subexpressions: all results of an affine map are those o
     const Values inputs{writer.input(0), writer.input(1)};
     const ValueId one = writer.affine(inputs, writer.captured(0, 4), writer.captured(4, 2));
     const ValueId other = writer.affine(inputs, writer.captured(0, 4), writer.captured(4, 2));
-    const Program merged = merge_common_subexpressions(
-        writer.returning({writer.mul(next(one), next(other)), other}));
+    const Program merged =
+        merge_common_subexpressions(writer.returning({writer.mul(next(one), next(other)), other}));
     CHECK(count(merged, Kind::Affine) == 1);
     CHECK(merged.outputs[1] == ValueId{8});
     CHECK(std::ranges::equal(merged.operands_of(merged.instructions.back()),
@@ -227,16 +227,16 @@ TEST_CASE("remove_dead_code: what no output depends on goes") {
     CHECK(program.listing() ==
           "inputs %0..%1\n"
           "captured %2..%4\n"
-          " %5 = tanh %0\n"
-          " %6 = affine(1 x 1) weights %2 biases %3 inputs %5\n"
+          "  %5 = tanh %0\n"
+          "  %6 = affine(1 x 1) weights %2 biases %3 inputs %5\n"
           "return %6 %0\n");
     check_unchanged(program, remove_dead_code);
 }
 
 TEST_CASE("remove_dead_code: an affine map stays while any of its rows is used") {
     Writer writer(1, 6);
-    const ValueId used = writer.affine({writer.input(0)}, writer.captured(0, 3),
-                                       writer.captured(3, 3));
+    const ValueId used =
+        writer.affine({writer.input(0)}, writer.captured(0, 3), writer.captured(3, 3));
     check_unchanged(writer.returning({next(used, 1)}), remove_dead_code);
     static_cast<void>(
         writer.affine({used}, writer.captured(0, 2), writer.captured(3, 2), Op::Relu));
@@ -256,7 +256,8 @@ TEST_CASE("form_dots: a chain becomes a Dot that adds in the same order") {
     CHECK(operands[0] == writer.captured(4));
     for (std::size_t i = 0; i < 4; ++i) {
         const Values factors{operands[1 + 2 * i], operands[2 + 2 * i]};
-        CHECK((factors == Values{weights[i], inputs[i]} || factors == Values{inputs[i], weights[i]}));
+        CHECK(
+            (factors == Values{weights[i], inputs[i]} || factors == Values{inputs[i], weights[i]}));
     }
     // Any other order would lose the last of these.
     const Numbers sources{1e16, 1.0, -1e16, 1.0, 1.0, 1.0, 1.0, 1.0, 0.25};
@@ -336,8 +337,8 @@ TEST_CASE("form_dots: a sum of nothing but products becomes a Dot") {
     const ValueId left = writer.mul(writer.input(0), writer.captured(0));
     const ValueId right = writer.mul(writer.input(1), writer.captured(1));
     SUBCASE("of its start and theirs") {
-        const Program formed = form_dots(writer.returning({writer.sum({writer.captured(2), left,
-                                                                       right})}));
+        const Program formed =
+            form_dots(writer.returning({writer.sum({writer.captured(2), left, right})}));
         REQUIRE(count(formed, Kind::Dot) == 1);
         CHECK(std::ranges::equal(formed.operands_of(formed.instructions.back()),
                                  Values{writer.captured(2), writer.input(0), writer.captured(0),
@@ -362,7 +363,8 @@ TEST_CASE("form_dots: a product that is added to itself is no term") {
     check_unchanged(writer.returning({writer.add(product, product)}), form_dots);
 }
 
-TEST_CASE("group_affine: Dots of the same inputs become one map, whatever side the weights are on") {
+TEST_CASE(
+    "group_affine: Dots of the same inputs become one map, whatever side the weights are on") {
     Writer writer(2, 8);
     const ValueId x = writer.input(0);
     const ValueId y = writer.input(1);
@@ -375,9 +377,9 @@ TEST_CASE("group_affine: Dots of the same inputs become one map, whatever side t
     CHECK(grouped.listing() ==
           "inputs %0..%1\n"
           "captured %2..%9\n"
-          " %10..%11 = affine(2 x 2) weights %2..%5 biases %8..%9 inputs %0..%1\n"
-          " %12 = exp %10\n"
-          " %13 = affine(1 x 2) weights %6..%7 biases %9 inputs %1 %0\n"
+          "  %10..%11 = affine(2 x 2) weights %2..%5 biases %8..%9 inputs %0..%1\n"
+          "  %12 = exp %10\n"
+          "  %13 = affine(1 x 2) weights %6..%7 biases %9 inputs %1 %0\n"
           "return %11..%13\n");
 }
 
@@ -393,8 +395,8 @@ TEST_CASE("group_affine: rows that depend on others are in a map of their own") 
     CHECK(grouped.listing() ==
           "inputs %0..%1\n"
           "captured %2..%10\n"
-          " %11..%12 = affine(2 x 2) weights %3..%4 %9..%10 biases %2 %8 inputs %0..%1\n"
-          " %13 = affine(1 x 2) weights %6..%7 biases %5 inputs %0 %11\n"
+          "  %11..%12 = affine(2 x 2) weights %3..%4 %9..%10 biases %2 %8 inputs %0..%1\n"
+          "  %13 = affine(1 x 2) weights %6..%7 biases %5 inputs %0 %11\n"
           "return %13 %12\n");
 }
 
@@ -408,8 +410,8 @@ TEST_CASE("group_affine: constants serve as weights and are moved before the map
     CHECK(grouped.listing() ==
           "inputs %0\n"
           "captured %1\n"
-          " %2 = 3\n"
-          " %3..%4 = affine(2 x 1) weights %1..%2 biases %1..%2 inputs %0\n"
+          "  %2 = 3\n"
+          "  %3..%4 = affine(2 x 1) weights %1..%2 biases %1..%2 inputs %0\n"
           "return %3..%4\n");
 }
 
@@ -428,9 +430,9 @@ TEST_CASE("group_affine: Dots of computed factors or with a computed start stay"
     Writer writer(3, 3);
     const ValueId x = writer.input(0);
     const ValueId computed = writer.apply(Op::Tanh, writer.captured(0));
-    const Program program = writer.returning(
-        {writer.dot({writer.captured(0), x, writer.input(1)}),
-         writer.dot({writer.captured(0), computed, x}), writer.dot({x, writer.captured(1), x})});
+    const Program program = writer.returning({writer.dot({writer.captured(0), x, writer.input(1)}),
+                                              writer.dot({writer.captured(0), computed, x}),
+                                              writer.dot({x, writer.captured(1), x})});
     check_unchanged(program, group_affine);
 }
 
@@ -598,9 +600,6 @@ TEST_CASE("every pass leaves pseudo-random programs computing the same, to the l
                 program = all_passes[i].run(program);
                 changed[i] += program.listing() != before;
                 check(program);
-                if (i == 1) {
-                    program = remove_dead_code(program);
-                }
             }
             std::vector<PassStatistics> statistics;
             check(optimise(program, statistics));
@@ -609,7 +608,7 @@ TEST_CASE("every pass leaves pseudo-random programs computing the same, to the l
     INFO("a pass that seldom changes anything has not been tested here");
     for (std::size_t i = 0; i < all_passes.size(); ++i) {
         CAPTURE(all_passes[i].name);
-        CHECK(changed[i] > (i == 2 ? 0 : 30));
+        CHECK(changed[i] > 30);
     }
 }
 

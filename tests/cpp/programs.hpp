@@ -101,8 +101,8 @@ private:
 }
 
 [[nodiscard]] inline std::size_t count(const Program& program, Kind kind) {
-    return static_cast<std::size_t>(std::ranges::count(program.instructions, kind,
-                                                       &Instruction::kind));
+    return static_cast<std::size_t>(
+        std::ranges::count(program.instructions, kind, &Instruction::kind));
 }
 [[nodiscard]] inline std::size_t count(const Program& program, Op op) {
     return static_cast<std::size_t>(
@@ -117,25 +117,45 @@ struct Outcome {
     Numbers gradients;
 };
 
-[[nodiscard]] inline Outcome run_scalar_plan(const Program& program, const Numbers& sources) {
-    const WeightTables tables(program);
-    std::vector<char> wanted(program.values);
-    std::fill_n(wanted.begin(), sources.size(), 1);
-    const ScalarPlan plan(program, tables, Selection::all(program, wanted));
-    Numbers values = sources;
-    values.resize(program.values);
-    ScalarPlan::Workspace workspace;
-    plan.forward(values.data(), workspace);
-    Numbers adjoints(program.values);
-    Outcome outcome;
-    for (const ValueId output : program.outputs) {
-        outcome.outputs.push_back(values[index_of(output)]);
-        adjoints[index_of(output)] += 1.0;
+// A program with its plan for one sample.
+class ScalarRun {
+public:
+    explicit ScalarRun(const Program& program)
+        : program_(program),
+          tables_(program),
+          plan_(program, tables_, Selection::all(program, wanted(program))) {}
+
+    [[nodiscard]] Outcome operator()(const Numbers& sources) {
+        Numbers values = sources;
+        values.resize(program_.values);
+        plan_.forward(values.data(), workspace_);
+        Numbers adjoints(program_.values);
+        Outcome outcome;
+        for (const ValueId output : program_.outputs) {
+            outcome.outputs.push_back(values[index_of(output)]);
+            adjoints[index_of(output)] += 1.0;
+        }
+        plan_.backward(values.data(), adjoints.data(), workspace_);
+        adjoints.resize(sources.size());
+        outcome.gradients = std::move(adjoints);
+        return outcome;
     }
-    plan.backward(values.data(), adjoints.data(), workspace);
-    adjoints.resize(sources.size());
-    outcome.gradients = std::move(adjoints);
-    return outcome;
+
+private:
+    [[nodiscard]] static std::vector<char> wanted(const Program& program) {
+        std::vector<char> sources(program.values);
+        std::fill_n(sources.begin(), program.inputs + program.captured, 1);
+        return sources;
+    }
+
+    const Program& program_;
+    WeightTables tables_;
+    ScalarPlan plan_;
+    ScalarPlan::Workspace workspace_;
+};
+
+[[nodiscard]] inline Outcome run_scalar_plan(const Program& program, const Numbers& sources) {
+    return ScalarRun(program)(sources);
 }
 
 // The same by the eager engine, one node after another.
@@ -195,8 +215,8 @@ private:
             case Kind::Affine: {
                 const std::size_t terms = instruction.terms();
                 for (std::size_t row = 0; row < instruction.results; ++row) {
-                    Number sum =
-                        reference(arena_, at(operands[terms * (instruction.results + 1) + row]).id());
+                    Number sum = reference(
+                        arena_, at(operands[terms * (instruction.results + 1) + row]).id());
                     for (std::size_t i = 0; i < terms; ++i) {
                         sum = sum + at(operands[terms * (row + 1) + i]) * at(operands[i]);
                     }
@@ -319,9 +339,9 @@ public:
     [[nodiscard]] Numbers sources(std::size_t count) {
         Numbers numbers(count);
         for (double& number : numbers) {
-            number = style_ == Style::Smooth
-                         ? std::uniform_real_distribution(-largest_source, largest_source)(generator_)
-                         : static_cast<double>(choose(7)) - 3.0;
+            number = style_ == Style::Smooth ? std::uniform_real_distribution(
+                                                   -largest_source, largest_source)(generator_)
+                                             : static_cast<double>(choose(7)) - 3.0;
             if (style_ == Style::Mixed) {
                 number *= 0.7;
             }
@@ -344,9 +364,9 @@ private:
     }
     [[nodiscard]] ValueId any() { return known_[choose(known_.size())]; }
     [[nodiscard]] ValueId recent() {
-        return choose(3) == 0 ? any()
-                              : known_[known_.size() - 1 - choose(std::min<std::size_t>(
-                                                               known_.size(), 6))];
+        return choose(3) == 0
+                   ? any()
+                   : known_[known_.size() - 1 - choose(std::min<std::size_t>(known_.size(), 6))];
     }
     [[nodiscard]] ValueId captured() { return writer_.captured(choose(random_captured)); }
 
@@ -399,9 +419,10 @@ private:
         const Bound its = bound_of(op, bound(x), bound(y));
         return is_small(its) ? entered(writer_.apply(op, x, y), its) : x;
     }
-    ValueId square(ValueId x) {
-        const Bound its = bound_of(Op::Mul, bound(x), bound(x));
-        return is_small(its) ? entered(writer_.power(x, 2.0), its) : x;
+    // Not a square, for which a ScalarPlan needs no pow.
+    ValueId cube(ValueId x) {
+        const Bound its = bound_of(Op::Mul, bound(x), bound_of(Op::Mul, bound(x), bound(x)));
+        return is_small(its) ? entered(writer_.power(x, 3.0), its) : x;
     }
 
     [[nodiscard]] Op unary() {
@@ -415,10 +436,10 @@ private:
         }
     }
     [[nodiscard]] Op binary() {
-        const Op other = style_ == Style::Smooth
-                             ? Op::Add
-                             : one_of({Op::Maximum, Op::Minimum, Op::Greater, Op::Less, Op::If,
-                                       Op::Else});
+        const Op other =
+            style_ == Style::Smooth
+                ? Op::Add
+                : one_of({Op::Maximum, Op::Minimum, Op::Greater, Op::Less, Op::If, Op::Else});
         return one_of({Op::Add, Op::Mul, Op::Add, other});
     }
 
@@ -433,7 +454,7 @@ private:
             const ValueId weight = is_layer ? captured() : any();
             const ValueId product =
                 choose(2) == 0 ? apply(Op::Mul, weight, input) : apply(Op::Mul, input, weight);
-            sum = is_empty          ? product
+            sum = is_empty         ? product
                   : choose(2) == 0 ? apply(Op::Add, sum, product)
                                    : apply(Op::Add, product, sum);
             is_empty = false;
@@ -495,9 +516,8 @@ private:
                 Values operands = some(5);
                 Bound its = bound(operands[0]);
                 for (std::size_t i = 1; i < operands.size(); i += 2) {
-                    its = bound_of(
-                        Op::Add, its,
-                        bound_of(Op::Mul, bound(operands[i]), bound(operands[i + 1])));
+                    its = bound_of(Op::Add, its,
+                                   bound_of(Op::Mul, bound(operands[i]), bound(operands[i + 1])));
                 }
                 if (is_small(its)) {
                     entered(writer_.dot(operands), its);
@@ -506,7 +526,7 @@ private:
             }
             default:
                 if (style_ == Style::Smooth) {
-                    square(recent());
+                    cube(recent());
                 } else {
                     write_take();
                 }
