@@ -13,7 +13,7 @@ from typing import NamedTuple
 import microgradx as mgx
 import numpy as np
 from microgradx import CompiledFunction, Value
-from scipy.optimize import least_squares, minimize  # type: ignore[import-untyped,unused-ignore]
+from scipy.optimize import least_squares, minimize
 
 NAMES = ("amplitude", "damping", "frequency", "phase", "offset")
 TRUTH = np.array([2.0, 0.3, 2.5, 0.5, 1.0])

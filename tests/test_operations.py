@@ -60,9 +60,7 @@ def points(row: Any) -> list[tuple[float, ...]]:
     # No two operands are equal, as a comparison jumps there.
     low, high = row.interval
     lines = [np.linspace(low, high, 9 - place)[1:-1] for place in range(row.arity)]
-    return [
-        tuple(map(float, p)) for p in np.stack(np.meshgrid(*lines), -1).reshape(-1, row.arity)
-    ]
+    return [tuple(map(float, p)) for p in np.stack(np.meshgrid(*lines), -1).reshape(-1, row.arity)]
 
 
 def gradients(row: Any, point: tuple[float, ...]) -> list[float]:
