@@ -1058,6 +1058,49 @@ def test_numbers_that_are_not_known_yet_do_not_fail(function: Callable[[Any], An
     assert compiled.map([2.0, 2.0]).tolist() == [expected] * 2
 
 
+def test_numbers_that_are_given_may_change_until_they_are_in_the_domain() -> None:
+    w = Value(-4.0)
+    compiled = mgx.compile(lambda x: w.sqrt() * x + Value(2.0) / w)
+    for method in (compiled, compiled.map, compiled.value_and_grad, compiled.sum):
+        w.data = -4.0
+        with pytest.raises(ValueError, match="sqrt"):
+            method([1.0] if method in (compiled.map, compiled.sum) else 1.0)
+        w.data = 0.0
+        with pytest.raises(ZeroDivisionError):
+            method([1.0] if method in (compiled.map, compiled.sum) else 1.0)
+        w.data = 4.0
+        assert compiled(1.0).data == 2.5
+        compiled.retrace()
+
+
+def test_weights_that_two_layers_share() -> None:
+    w = [Value(1.0), Value(2.0), Value(3.0)]
+
+    @mgx.compile
+    def function(x: Any) -> Any:
+        one = mgx.dot([w[0], w[1]], x).relu()
+        other = mgx.dot([w[2], w[0]], [one, x[1]], w[1])
+        return other + mgx.dot([w[1], w[0]], x)
+
+    def expected(x: float, y: float) -> Any:
+        one = (w[0] * x + w[1] * y).relu()
+        return (w[1] + w[2] * one + w[0] * y) + (w[1] * x + w[0] * y)
+
+    for scale in (1.0, 2.0, 0.5):
+        for value in w:
+            value.data = value.data * scale
+            value.grad = 0
+        result = expected(2.0, 3.0)
+        result.backward()
+        gradients = [4 * value.grad for value in w]
+        for value in w:
+            value.grad = 0
+        assert function.map([[2.0, 3.0]]).tolist() == [result.data]
+        function.sum([[2.0, 3.0]] * 3).backward()
+        function([2.0, 3.0]).backward()
+        assert [value.grad for value in w] == gradients
+
+
 def test_other_threads_may_look_at_numbers_meanwhile() -> None:
     w = Value(2.0)
     seen: list[Any] = []

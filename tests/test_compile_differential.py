@@ -15,6 +15,7 @@ Three kinds of comparison are made:
   number on the way is shaken in its last bits.
 """
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -242,6 +243,25 @@ class Compiled:
             parameter.grad = 0
         return made, values
 
+    def compute_something_else(self, numbers: Matrix) -> None:
+        """Leave other numbers in all memory that is kept between calls."""
+        before = [parameter.data for parameter in self.recipe.parameters]
+        for parameter in self.recipe.parameters:
+            parameter.data = parameter.data * 2 + 1
+        other = np.concatenate([numbers * 2 + 1, numbers, numbers - 1])
+        arguments, _ = self.arguments(other)
+        for compute in (
+            lambda: self.function.map(*arguments),
+            lambda: self.function.sum(*arguments).backward(),
+            lambda: self.function.map_value_and_grad(*arguments),
+            lambda: self.function(*self.arguments_of(other[0])),
+            lambda: self.function.value_and_grad(*self.arguments_of(other[0])),
+        ):
+            with contextlib.suppress(ArithmeticError, IndexError, ValueError):
+                compute()
+        for parameter, data in zip(self.recipe.parameters, before, strict=True):
+            parameter.data = data
+
     def by_parameters(self) -> Matrix:
         return np.array([parameter.grad for parameter in self.recipe.parameters], float)
 
@@ -270,6 +290,7 @@ def check(
             part(expected),
         )
 
+    compiled.compute_something_else(numbers)
     arguments, _ = compiled.arguments(numbers)
     assert_close(compiled.function.map(*arguments), lambda it: it.outputs)
 
@@ -340,7 +361,7 @@ def draw_samples(exact: bool, sizes: st.SearchStrategy[int]) -> st.SearchStrateg
     return st.builds(make, roles, sizes, st.integers(0, 2**32 - 1))
 
 
-batch_sizes = st.integers(0, 70) | st.sampled_from((127, 128, 129, 200, 1100))
+batch_sizes = st.integers(0, 70) | st.sampled_from((127, 128, 129, 200, 1100, 3000))
 
 
 @pytest.mark.parametrize(
@@ -440,10 +461,10 @@ def test_gradients_of_any_programs() -> None:
 
         allowed = []
         for place, part in enumerate(expected.parts()):
-            differences = [np.abs(them.parts()[place] - part) for them in shaken]
-            # Where samples are added up, the sum is rounded, too.
-            rounding = 1e-14 * np.abs(part).max(axis=0)
-            allowed.append(100 * np.max(differences, axis=0) + rounding + 1e-300)
+            # What cancels by chance in one sample, however it is shaken, does not in another.
+            differences = [np.abs(them.parts()[place] - part).max(axis=0) for them in shaken]
+            limit = 100 * np.max(differences, axis=0) + 1e-13 * np.abs(part).max()
+            allowed.append(np.broadcast_to(limit, part.shape))
         check(
             samples.roles,
             recipe,
@@ -531,7 +552,7 @@ def test_compiled_functions_among_eager_code(steps: list[Step], samples: Samples
 @hypothesis.given(
     st.integers(1, 80),
     st.integers(1, 24),
-    st.integers(0, 200) | st.just(1500),
+    st.integers(0, 200) | st.just(4500),
     st.booleans(),
     st.floats(0.05, 1.0),
     st.integers(0, 2**32 - 1),

@@ -493,8 +493,13 @@ void add_compiled(py::module_& module) {
         .def("map", &Compiled::map, "arguments"_a, py::pos_only())
         .def("value_and_grad", &Compiled::value_and_grad, "arguments"_a, py::pos_only())
         .def("map_value_and_grad", &Compiled::map_value_and_grad, "arguments"_a, py::pos_only())
-        .def(py::pickle([](const Compiled& compiled) { return compiled.state(); },
-                        [](const py::tuple& state) { return Compiled::restored(state); }));
+        .def("__reduce__", [](const py::object& self) {
+            const py::object restore =
+                py::module_::import("microgradx._core").attr("restore_program");
+            return py::make_tuple(restore, py::make_tuple(self.cast<Compiled&>().state()));
+        });
+    module.def("restore_program", &Compiled::restored, "state"_a, py::pos_only(),
+               "Make a program of what a pickle holds of it.");
     module.def(
         "set_num_threads",
         [](std::size_t count) {

@@ -93,8 +93,9 @@ void add_parameters(py::module_& module) {
         .def("sgd_step", &Parameters::sgd_step, "lr"_a, "momentum"_a, "weight_decay"_a,
              "velocities"_a, py::pos_only(),
              "Do a step of stochastic gradient descent; see :class:`microgradx.optim.SGD`.")
-        .def(py::pickle([](const Parameters& parameters) { return parameters.values(); },
-                        [](const py::list& values) { return Parameters(values); }));
+        .def("__reduce__", [](const py::object& self) {
+            return py::make_tuple(py::type::of(self), py::make_tuple(self.attr("values")));
+        });
 }
 
 }  // namespace mgx

@@ -88,14 +88,16 @@ public:
     void close() {
         stop();
         std::vector<NodeId> left;
-        for (const py::list& values : {inputs_, taken_}) {
+        const auto list_left = [&left](const py::list& values, std::uint32_t own_counts) {
             for (const py::handle value : values) {
                 const LiveNode node = live_node(as_value(value.ptr()));
-                if (node.node->count > 1 || Py_REFCNT(value.ptr()) > 1) {
+                if (node.node->count > own_counts || Py_REFCNT(value.ptr()) > 1) {
                     left.push_back(node.id);
                 }
             }
-        }
+        };
+        list_left(inputs_, 1);
+        list_left(taken_, 2);  // of the wrapper and of the recorder
         if (!left.empty()) {
             const std::vector<NodeId> dependents = arena.dependents(left);
             left.insert(left.end(), dependents.begin(), dependents.end());

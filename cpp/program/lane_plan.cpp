@@ -852,14 +852,19 @@ void LanePlan::do_chunk(const Batch& batch, Memory& memory, std::size_t number) 
                     block.backward(chunk);
                 }
             };
-            try {
-                run(samples);
-            } catch (const std::exception&) {
-                // An instruction has failed for a sample. Another may fail for one before it.
-                if (workspace->failed_sample > 0) {
-                    run(workspace->failed_sample);
+            std::exception_ptr error;
+            // An instruction may fail for a sample, and a later one for a sample before it.
+            for (std::size_t count = samples; count > 0; count = workspace->failed_sample) {
+                workspace->failed_sample = 0;
+                try {
+                    run(count);
+                    break;
+                } catch (const std::exception&) {
+                    error = std::current_exception();
                 }
-                throw;
+            }
+            if (error != nullptr) {
+                std::rethrow_exception(error);
             }
             if (checks && Clock::now() - last_check > time_between_checks) {
                 check(batch, memory);

@@ -144,6 +144,10 @@ private:
                                 found->second.entries.end());
                 break;
             }
+            case Op::Differentiated:
+                throw CannotRecord(
+                    "a node comes from a compiled function that was called for many samples, which "
+                    "a function that is being compiled cannot do: call it for one sample");
             default: {
                 const auto list = arena_.operands(live.id);
                 operands.insert(operands.end(), list.begin(), list.end());

@@ -34,10 +34,18 @@ struct Recording {
 class Recorder {
 public:
     explicit Recorder(Arena& arena) : arena_(arena), start_(arena.start_fresh_pages()) {}
+    Recorder(const Recorder&) = delete;
+    Recorder& operator=(const Recorder&) = delete;
+    ~Recorder() {
+        for (const auto& [node, operands] : takes_) {
+            arena_.release(arena_.live(node));
+        }
+    }
 
-    // The node has been made to be a Take.
+    // The node has been made to be a Take. It lives as long as the recorder.
     void add_take(NodeId node, TakeOperands operands) {
-        takes_.insert_or_assign(node, std::move(operands));
+        takes_.emplace(node, std::move(operands));
+        arena_.retain(arena_.live(node));
     }
 
     // The program that computes the outputs of the inputs, which are leaves. Throws CannotRecord.

@@ -29,6 +29,13 @@ struct Operands {
     return hash;
 }
 
+// Whether a number is a weight and a bias.
+[[nodiscard]] bool overlap(const WeightTable& table) noexcept {
+    return !table.weights.is_gathered && !table.biases.is_gathered &&
+           table.weights.first < table.biases.first + table.rows &&
+           table.biases.first < table.weights.first + table.rows * table.terms;
+}
+
 }  // namespace
 
 WeightTables::WeightTables(const Program& program)
@@ -74,9 +81,16 @@ WeightTables::WeightTables(const Program& program)
         number_of_[i] = static_cast<std::uint32_t>(tables_.size());
         by_hash.emplace(hash(operands), number_of_[i]);
         known.push_back(operands);
-        tables_.push_back({find_or_gather(program, operands.weights),
-                           find_or_gather(program, operands.biases), operands.rows,
-                           operands.weights.size() / operands.rows, weights_});
+        WeightTable table;
+        table.rows = operands.rows;
+        table.terms = operands.weights.size() / operands.rows;
+        table.first_by_input = weights_;
+        table.weights = find_or_gather(program, operands.weights);
+        table.biases = find_or_gather(program, operands.biases);
+        if (overlap(table)) {
+            table.biases = gather(operands.biases);  // as kernels add to both at once
+        }
+        tables_.push_back(table);
         weights_ += operands.weights.size();
     }
 }
@@ -90,6 +104,10 @@ WeightSpan WeightTables::find_or_gather(const Program& program, std::span<const 
     if (are_side_by_side && !values.empty()) {
         return {index_of(values.front()), false};
     }
+    return gather(values);
+}
+
+WeightSpan WeightTables::gather(std::span<const ValueId> values) {
     gathered_.insert(gathered_.end(), values.begin(), values.end());
     return {gathered_.size() - values.size(), true};
 }

@@ -64,6 +64,7 @@ public:
 private:
     [[nodiscard]] WeightSpan find_or_gather(const Program& program,
                                             std::span<const ValueId> values);
+    [[nodiscard]] WeightSpan gather(std::span<const ValueId> values);
 
     std::vector<WeightTable> tables_;
     std::vector<std::uint32_t> number_of_;

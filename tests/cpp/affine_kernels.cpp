@@ -95,7 +95,7 @@ struct Case {
     }
 
     [[nodiscard]] AffineBlock block(const std::vector<const double*>& begins) const {
-        return {weights.data(), biases.data(), begins.data(), rows, terms, stride};
+        return {weights.data(), biases.data(), begins.data(), rows, terms, stride, false};
     }
 
     void check_results(const LaneKernels& kernels) const {

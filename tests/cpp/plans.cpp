@@ -608,6 +608,41 @@ TEST_CASE("LanePlan: the derivatives of log(1 + exp(a*x)) are known") {
     }
 }
 
+TEST_CASE("LanePlan: outputs may be inputs, captured, constants and repeated") {
+    Writer writer(3, 2);
+    const ValueId product = writer.mul(writer.input(0), writer.captured(0));
+    const ValueId shared = writer.mul(writer.input(2), writer.captured(1));
+    const Program program = writer.returning({product, product, writer.input(0), writer.input(1),
+                                              writer.input(1), writer.input(2), writer.captured(1),
+                                              writer.constant(5.0), shared, product, shared});
+    RandomAuthor author(1, Style::Whole);
+    const Layout layout{{0, 2}};
+    const Data data(program, layout, random_rows(author, program, 20));
+    const Expectation expectation(data);
+    for (const Gradients gradients : all_gradients) {
+        const LaneRun run(program, layout, gradients);
+        expectation.check<Comparison>(run(data, 20), 20, gradients, are_equal, are_equal);
+    }
+}
+
+TEST_CASE("LanePlan: lanes beyond the last sample add nothing, not even NaN") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    Writer writer(2, 1);
+    const ValueId scaled = writer.mul(writer.input(0), writer.captured(0));
+    const Program program =
+        writer.returning({writer.apply(Op::Sqrt, writer.add(scaled, writer.input(1)))});
+    const Layout layout{{0, 1}};
+    std::vector<Numbers> rows(9, {4.0, 0.0, 1.0});
+    rows.back()[0] = 0.0;
+    const LaneRun run(program, layout, {true, true});
+    const BatchOutcome outcome = run(Data(program, layout, rows), 9);
+    CHECK(outcome.shared_gradients[1] == infinity);
+    CHECK(outcome.varying_gradients[0] == Numbers{0.25});
+    CHECK(outcome.varying_gradients[8] == Numbers{infinity});
+    const BatchOutcome without = run(Data(program, layout, rows), 7);
+    CHECK(without.shared_gradients == Numbers{0.0, 7 * 0.25, 7 * 1.0});
+}
+
 TEST_CASE("LanePlan: takes from tables and among varying entries") {
     Writer writer(2, 5);
     const ValueId index = writer.input(0);
