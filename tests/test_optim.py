@@ -306,11 +306,6 @@ def test_nothing_changes_after_an_error() -> None:
     params = [Value(1.0), Value(2.0)]
     optimiser = SGD(params, 0.5, momentum=0.5)
     set_grads(params, [1.0, 1.0])
-    for wrong in (Value(3.0), 3.0):
-        optimiser.params.append(wrong)  # type: ignore[arg-type]
-        with pytest.raises((TypeError, ValueError), match="params"):
-            optimiser.step()
-        optimiser.params.pop()
     for lr in ("0.5", None):
         optimiser.lr = lr  # type: ignore[assignment]
         with pytest.raises(TypeError):
@@ -321,14 +316,15 @@ def test_nothing_changes_after_an_error() -> None:
     assert data_of(params) == ["0.5", "1.5"]
 
 
-def test_gradients_stay_after_an_error() -> None:
-    p = Value(1.0)
-    optimiser = SGD([p], 0.5)
-    optimiser.params.append(3.0)  # type: ignore[arg-type]
-    p.grad = 2.0
-    with pytest.raises(TypeError, match="params must be Values, not float"):
-        optimiser.zero_grad()
-    assert p.grad == 2.0
+def test_the_list_of_parameters_is_a_copy() -> None:
+    params = [Value(1.0), Value(2.0)]
+    optimiser = SGD(params, 0.5)
+    params.append(Value(3.0))
+    optimiser.params.append(Value(4.0))
+    assert optimiser.params == params[:2]
+    set_grads(params, [1.0, 1.0, 1.0])
+    optimiser.step()
+    assert data_of(params) == ["0.5", "1.5", "3.0"]
 
 
 def through_pickle(protocol: int) -> Callable[[Any], Any]:
