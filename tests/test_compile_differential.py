@@ -16,7 +16,9 @@ Three kinds of comparison are made:
 """
 
 import contextlib
+import itertools
 import math
+import operator
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,8 @@ from graphs import (
     random_steps,
 )
 from hypothesis import strategies as st
+from microgradx import _core
+from microgradx._core import OPS
 
 pytestmark = pytest.mark.usefixtures("quick_collections")
 
@@ -403,6 +407,62 @@ def assert_within(actual: float, expected: float, ulps: int, what: str) -> None:
     else:
         limit = ulps * math.ulp(max(abs(actual), abs(expected)))
         assert abs(actual - expected) <= limit, what
+
+
+SPECIAL = (
+    *(0.0, -0.0, 5e-324, -1e-310, 1e-160, 1e-8, 0.5, -0.5, 0.8, 1.0, -1.0, 2.0, -3.0, 20.0, -36.7),
+    *(709.78, 709.8, -745.2, 1e15, -1e160, 1.7976931348623157e308, math.inf, -math.inf, math.nan),
+)
+
+
+# Ways to compute an operation, which may differ from the eager one by so many ulp.
+WAYS: dict[str, tuple[int, Callable[[Any, tuple[float, ...]], Any]]] = {
+    "call": (2, lambda compiled, point: compiled(*point).data),
+    "map": (2, lambda compiled, point: compiled.map(*[[x] * 3 for x in point])[2]),
+    "value_and_grad": (8, lambda compiled, point: compiled.value_and_grad(*point)[1]),
+    "map_value_and_grad": (
+        8,
+        lambda compiled, point: np.reshape(
+            compiled.map_value_and_grad(*[[x] * 3 for x in point])[1], (-1, 3)
+        )[:, 2],
+    ),
+}
+
+
+def attempt(compute: Callable[..., Any], *arguments: Any) -> list[float] | type[Exception]:
+    """Compute numbers, or tell what is raised."""
+    try:
+        return [float(number) for number in np.ravel(compute(*arguments))]
+    except (ArithmeticError, ValueError) as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
+def test_every_operation_at_special_numbers(row: Any, way: str) -> None:
+    function: Callable[..., Any] = (
+        operator.methodcaller(row.name)
+        if row.arity == 1
+        else getattr(operator, row.name, None) or getattr(_core, row.name)
+    )
+    ulps, compute = WAYS[way]
+
+    def eager(point: tuple[float, ...]) -> Any:
+        operands = [mgx.Value(number) for number in point]
+        result = function(*operands)
+        if "grad" not in way:
+            return result.data
+        result.backward()
+        return [operand.grad for operand in operands]
+
+    compiled = mgx.compile(function)
+    for point in itertools.product(SPECIAL, repeat=row.arity):
+        expected, actual = attempt(eager, point), attempt(compute, compiled, point)
+        if isinstance(expected, list) and isinstance(actual, list):
+            for number, other in zip(actual, expected, strict=True):
+                assert_within(number, other, ulps, f"{row.name} of {point}")
+        else:
+            assert actual == expected, point
 
 
 @hypothesis.given(random_steps(ALL), draw_samples(False, batch_sizes))

@@ -205,7 +205,7 @@ def test_threads_that_call_at_the_same_time() -> None:
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(3.0)
+    time.sleep(2.0)
     is_over.set()
     for thread in threads:
         thread.join()

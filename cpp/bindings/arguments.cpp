@@ -5,8 +5,6 @@
 
 #include "bindings/arguments.hpp"
 
-#include <algorithm>
-
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/value_object.hpp"
 
@@ -38,7 +36,12 @@ public:
         return PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()) ||
                (!is_value(object.ptr()) && !is_array(object.ptr()));
     }
-    return std::all_of(object.begin(), object.end(), is_of_numbers);
+    for (const py::handle item : object) {
+        if (!is_of_numbers(item)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ void free_memory(ValueObject* value) noexcept {
 namespace {
 
 // The content of retired Values: that of one with which nothing is fused.
-Node of_ended_trace = [] {
+constinit Node of_ended_trace = []() noexcept {
     Node node{};
     node.op = Op::Custom;
     node.flags = Flags::HasCallback;

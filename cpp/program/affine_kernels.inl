@@ -341,8 +341,8 @@ void affine(const AffineBlock& block, double* results, std::size_t lanes) noexce
     for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector, auto vectors) {
         const std::size_t lane = first_vector * vector_width;
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
-            Tile<count.value, vectors.value>
-                tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+            // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): by row
+            Tile<count.value, vectors.value> tile;
             for (std::size_t row = 0; row < count.value; ++row) {
                 for (std::size_t v = 0; v < vectors.value; ++v) {
                     tile.sums[row][v] = broadcast(biases[first_row + row]);
@@ -517,8 +517,8 @@ void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
             double* const grads = weight_grads + first_row * terms + first_term;
             double padded[count.value * columns];
-            Tile<count.value, vectors.value>
-                tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+            // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): by row
+            Tile<count.value, vectors.value> tile;
             for (std::size_t row = 0; row < count.value; ++row) {
                 double* const row_grads = grads + row * terms;
                 if (used < columns) {
@@ -587,8 +587,8 @@ void affine_input_grads(const AffineBlock& block, const double* adjoints,
             for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector,
                                                                   auto vectors) {
                 const std::size_t lane = first_vector * vector_width;
-                Tile<count.value, vectors.value>
-                    tile;  // NOLINT(cppcoreguidelines-pro-type-member-init)
+                // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): by row
+                Tile<count.value, vectors.value> tile;
                 for (std::size_t i = 0; i < count.value; ++i) {
                     if (is_first) {
                         tile.clear_row(i);

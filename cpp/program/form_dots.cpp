@@ -181,7 +181,10 @@ private:
 
 Program form_dots(Program program) {
     DotFormer former(program);
-    return former.find() ? former.rewrite() : program;
+    if (former.find()) {
+        return former.rewrite();
+    }
+    return program;
 }
 
 }  // namespace mgx

@@ -150,7 +150,10 @@ private:
 
 Program group_affine(Program program) {
     AffineGrouper grouper(program);
-    return grouper.find() ? grouper.rewrite() : program;
+    if (grouper.find()) {
+        return grouper.rewrite();
+    }
+    return program;
 }
 
 }  // namespace mgx

@@ -39,7 +39,7 @@ namespace {
 
 constexpr std::size_t most_lanes = 128;
 constexpr std::size_t fewest_lanes = 64;
-constexpr std::size_t block_bytes = 96 * 1024;
+constexpr std::size_t block_bytes = std::size_t{96} * 1024;
 constexpr std::size_t most_chunks = 16;
 
 using Clock = std::chrono::steady_clock;
@@ -102,7 +102,7 @@ struct LanePlan::Chunk {
     std::vector<double> splat_grads;     // of the values that are the same for all samples
     std::vector<double> captured_grads;  // of the first chunk they are those of the batch
     std::vector<double> gathered_grads;
-    Weights<double> weight_grads;
+    Weights<double> weight_grads{};
     std::exception_ptr error;
 };
 
@@ -137,7 +137,7 @@ private:
     }
 
     void find_what_varies() {
-        std::copy(wish_.varying.begin(), wish_.varying.end(), varying_.begin());
+        std::ranges::copy(wish_.varying, varying_.begin());
         spread_to_dependents(program_, varying_);
     }
 
@@ -189,7 +189,7 @@ private:
     // Whether the backward step looks at the operands and at the result.
     [[nodiscard]] static bool needs_operands(const Instruction& instruction) noexcept {
         return instruction.kind != Kind::Sum &&
-               !(instruction.kind == Kind::Apply && instruction.op == Op::Add);
+               (instruction.kind != Kind::Apply || instruction.op != Op::Add);
     }
     [[nodiscard]] static bool needs_result(const Instruction& instruction) noexcept {
         return instruction.kind == Kind::Affine

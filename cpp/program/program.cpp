@@ -161,7 +161,7 @@ private:
 
 bool is_well_formed(const Instruction& instruction) noexcept {
     const std::uint32_t operands = instruction.operand_count;
-    const bool is_operation = name(instruction.op) != "";
+    const bool is_operation = !name(instruction.op).empty();
     switch (instruction.kind) {
         case Instruction::Kind::Constant:
             return operands == 0 && instruction.results == 1;
