@@ -801,6 +801,12 @@ LanePlan::LanePlan(const Program& program, const WeightTables& tables, const Wis
 LanePlan::~LanePlan() = default;
 
 void LanePlan::run(const Batch& batch) const {
+    if (batch.samples == 0) {  // not even the prologue runs, whose derivatives may be infinite
+        if (batch.sums != nullptr) {
+            std::fill_n(batch.sums, outputs_.size(), 0.0);
+        }
+        return;
+    }
     auto memory = idle_memories_->take();
     prologue_->forward(batch.values, memory->prologue);
     tables_.gather(batch.values, memory->gathered);
