@@ -81,7 +81,7 @@ LAYERS = (
 )
 FUNCTIONS = (
     *("a.tanh()", "a.sigmoid()", "a.sin()", "a.cos()", "a.exp()", "(abs(a) + 0.125).log()"),
-    *("(a * a + 0.25).sqrt()", "a.log()", "a.sqrt()"),
+    *("(a * a + 0.25).sqrt()", "a.log()", "(a + 0.3).sqrt()"),
     *(
         "(abs(a) + 0.5)**b",
         "(abs(a) + 0.5)**-1.5",
