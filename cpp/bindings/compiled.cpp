@@ -94,9 +94,10 @@ bool has_values(const Arguments& arguments) noexcept {
 
 }  // namespace
 
-Compiled::Compiled(Program program, std::vector<PassStatistics> statistics,
+Compiled::Compiled(Program program, std::string structure, std::vector<PassStatistics> statistics,
                    std::vector<LiveNode> captured)
     : program_(std::move(program)),
+      structure_(std::move(structure)),
       statistics_(std::move(statistics)),
       tables_(program_),
       captured_(std::move(captured)),
@@ -242,10 +243,16 @@ Matrices matrices_of(const Arguments& arguments, const Program& program,
 
 }  // namespace
 
-py::object Compiled::reduce(const Arguments& arguments, bool is_mean) {
-    if (is_mean && arguments.samples() == 0) {
+py::object Compiled::sum(const Arguments& arguments) { return scaled_sum(arguments, 1.0); }
+
+py::object Compiled::mean(const Arguments& arguments) {
+    if (arguments.samples() == 0) {
         throw py::value_error("there are no samples, so they have no mean");
     }
+    return scaled_sum(arguments, 1.0 / static_cast<double>(arguments.samples()));
+}
+
+py::object Compiled::scaled_sum(const Arguments& arguments, double scale) {
     const bool has_gradients = has_gradient(arguments);
     auto memory = idle_.take();
     auto& [values, adjoints, workspace] = *memory;
@@ -254,7 +261,6 @@ py::object Compiled::reduce(const Arguments& arguments, bool is_mean) {
     const LanePlan& plan = lane_plan({std::move(made.varying), has_gradients, false});
     adjoints.assign(has_gradients ? program_.values : 0, 0.0);
     double sum = 0.0;
-    const double scale = is_mean ? 1.0 / static_cast<double>(arguments.samples()) : 1.0;
     Batch batch;
     batch.samples = arguments.samples();
     batch.matrices = made.matrices;
@@ -395,7 +401,7 @@ py::tuple Compiled::state() const {
                                                 : wrapped(arena.leaf(node.node->data())));
     }
     return py::make_tuple(
-        operation_names(), program_.inputs, values,
+        operation_names(), structure_, program_.inputs, values,
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].kind; }),
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].op; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].operand_count; }),
@@ -408,24 +414,24 @@ py::tuple Compiled::state() const {
 }
 
 std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
-    if (state.size() != 10 || !py::object(state[0]).equal(operation_names())) {
+    if (state.size() != 11 || !py::object(state[0]).equal(operation_names())) {
         throw py::value_error("the program was pickled by another version of microgradx");
     }
-    const auto values = state[2].cast<py::list>();
-    const auto kinds = state[3].cast<Column<std::uint8_t>>();
-    const auto ops = state[4].cast<Column<std::uint8_t>>();
-    const auto counts = state[5].cast<Column<std::uint32_t>>();
-    const auto results = state[6].cast<Column<std::uint32_t>>();
-    const auto numbers = state[7].cast<Column<double>>();
-    const auto operands = state[8].cast<Column<std::uint32_t>>();
-    const auto outputs = state[9].cast<Column<std::uint32_t>>();
+    const auto values = state[3].cast<py::list>();
+    const auto kinds = state[4].cast<Column<std::uint8_t>>();
+    const auto ops = state[5].cast<Column<std::uint8_t>>();
+    const auto counts = state[6].cast<Column<std::uint32_t>>();
+    const auto results = state[7].cast<Column<std::uint32_t>>();
+    const auto numbers = state[8].cast<Column<double>>();
+    const auto operands = state[9].cast<Column<std::uint32_t>>();
+    const auto outputs = state[10].cast<Column<std::uint32_t>>();
     const auto check = [](bool is_valid) {
         if (!is_valid) {
             throw py::value_error("the pickled program is damaged");
         }
     };
     Program program;
-    program.inputs = state[1].cast<std::uint32_t>();
+    program.inputs = state[2].cast<std::uint32_t>();
     program.captured = static_cast<std::uint32_t>(values.size());
     program.values = program.inputs + program.captured;
     const auto list = [&](std::span<const std::uint32_t> ids) {
@@ -437,6 +443,7 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         return made;
     };
     const py::ssize_t rows = kinds.size();
+    check(py::isinstance<py::str>(state[1]));
     check(ops.size() == rows && counts.size() == rows && results.size() == rows &&
           numbers.size() == rows);
     std::span<const std::uint32_t> rest(operands.data(), static_cast<std::size_t>(operands.size()));
@@ -461,9 +468,35 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         }
         captured.push_back(live_node(as_value(value.ptr())));
     }
-    return std::make_shared<Compiled>(std::move(program), std::vector<PassStatistics>{},
-                                      std::move(captured));
+    return std::make_shared<Compiled>(std::move(program), state[1].cast<std::string>(),
+                                      std::vector<PassStatistics>{}, std::move(captured));
 }
+
+namespace {
+
+// Defines a method of programs for arguments, taken apart or not. For those that the program is not
+// of it returns None if they are not.
+template <bool batched, auto method, class Class>
+void add_method(Class& program_class, const char* name) {
+    program_class.def(
+        name,
+        [](Compiled& program, const py::tuple& args) {
+            const Arguments arguments(args, batched);
+            return program.fits(arguments) ? py::object((program.*method)(arguments)) : py::none();
+        },
+        py::arg("args"), py::pos_only());
+    program_class.def(
+        name,
+        [](Compiled& program, const Arguments& arguments) {
+            if (!program.fits(arguments)) {
+                throw py::value_error("the program is not of arguments with this structure");
+            }
+            return py::object((program.*method)(arguments));
+        },
+        py::arg("arguments"), py::pos_only());
+}
+
+}  // namespace
 
 void add_compiled(py::module_& module) {
     using namespace py::literals;
@@ -476,23 +509,26 @@ void add_compiled(py::module_& module) {
         .def_property_readonly("samples", &Arguments::samples, "How many samples there are.")
         .def("nest", &Arguments::nest, "values"_a, py::pos_only(),
              "Put Values, one for each number of a sample, in place of the numbers.");
-    py::class_<Compiled, std::shared_ptr<Compiled>>(
+    py::class_<Compiled, std::shared_ptr<Compiled>> program_class(
         module, "Program",
         "What a compiled function computes, as instructions.\n\n"
         "``str(program)`` lists them. ``%0, %1, ...`` are the numbers in the arguments, then the "
-        "Values that\nwere there before the function was traced, then the instructions' results.")
-        .def("__str__", &Compiled::listing)
+        "Values that\nwere there before the function was traced, then the instructions' results.");
+    add_method<false, &Compiled::call>(program_class, "call");
+    add_method<true, &Compiled::sum>(program_class, "sum");
+    add_method<true, &Compiled::mean>(program_class, "mean");
+    add_method<true, &Compiled::map>(program_class, "map");
+    add_method<false, &Compiled::value_and_grad>(program_class, "value_and_grad");
+    add_method<true, &Compiled::map_value_and_grad>(program_class, "map_value_and_grad");
+    program_class.def("__str__", &Compiled::listing)
         .def_property_readonly("stats", &Compiled::stats,
                                "What each pass has left: a list of dicts with the name of the "
                                "``pass``, the number of\n``instructions`` and that of the scalar "
                                "``nodes`` they stand for.")
         .def_property_readonly("captured", &Compiled::captured,
                                "The Values that were there before the function was traced.")
-        .def("call", &Compiled::call, "arguments"_a, py::pos_only())
-        .def("reduce", &Compiled::reduce, "arguments"_a, "is_mean"_a, py::pos_only())
-        .def("map", &Compiled::map, "arguments"_a, py::pos_only())
-        .def("value_and_grad", &Compiled::value_and_grad, "arguments"_a, py::pos_only())
-        .def("map_value_and_grad", &Compiled::map_value_and_grad, "arguments"_a, py::pos_only())
+        .def_property_readonly("structure", &Compiled::structure,
+                               "How the arguments are nested for which the function was traced.")
         .def("__reduce__", [](const py::object& self) {
             const py::object restore =
                 py::module_::import("microgradx._core").attr("restore_program");

@@ -17,17 +17,24 @@ namespace mgx {
 
 class Compiled {
 public:
-    Compiled(Program program, std::vector<PassStatistics> statistics,
+    // The program is of arguments with this structure.
+    Compiled(Program program, std::string structure, std::vector<PassStatistics> statistics,
              std::vector<LiveNode> captured);
     Compiled(const Compiled&) = delete;
     Compiled& operator=(const Compiled&) = delete;
     ~Compiled();
 
+    // Whether the program is of such arguments. The others need ones that are.
+    [[nodiscard]] bool fits(const Arguments& arguments) const noexcept {
+        return arguments.structure() == structure_ && arguments.inputs() == program_.inputs;
+    }
+
     // The outputs for one sample, Values that can be differentiated by the captured nodes and by
     // the Values among the arguments.
     [[nodiscard]] py::list call(const Arguments& arguments);
-    // The sum over all samples times `scale(samples)`, likewise.
-    [[nodiscard]] py::object reduce(const Arguments& arguments, bool is_mean);
+    // The sum and the mean over all samples, likewise.
+    [[nodiscard]] py::object sum(const Arguments& arguments);
+    [[nodiscard]] py::object mean(const Arguments& arguments);
     // The outputs of all samples: an array with a row for each output.
     [[nodiscard]] py::object map(const Arguments& arguments);
     // The outputs and their gradients by the arguments, whose arrays have an axis for the outputs
@@ -36,6 +43,7 @@ public:
     // The only output of all samples, and its gradients by the arguments of each sample.
     [[nodiscard]] py::tuple map_value_and_grad(const Arguments& arguments);
 
+    [[nodiscard]] const std::string& structure() const noexcept { return structure_; }
     [[nodiscard]] std::string listing() const { return program_.listing(); }
     [[nodiscard]] py::list stats() const;
     [[nodiscard]] py::list captured() const;
@@ -58,9 +66,11 @@ private:
     // A Value with derivatives, for which the adjoints are exchanged.
     [[nodiscard]] py::object differentiated(const Arguments& arguments, double data,
                                             std::vector<double>& adjoints) const;
+    [[nodiscard]] py::object scaled_sum(const Arguments& arguments, double scale);
     void run(const LanePlan& plan, Batch& batch) const;
 
     Program program_;
+    std::string structure_;
     std::vector<PassStatistics> statistics_;
     WeightTables tables_;
     std::vector<LiveNode> captured_;

@@ -46,12 +46,6 @@ public:
         if (!allow("changing the number")) {
             throw py::error_already_set();
         }
-        const py::buffer_info buffer = velocities.request(true);
-        if (static_cast<std::size_t>(buffer.size) != nodes_.size() ||
-            buffer.format != py::format_descriptor<double>::format()) {
-            throw py::value_error("velocities must be floats, one for each of params");
-        }
-        auto* velocity = static_cast<double*>(buffer.ptr);
         const auto step_each = [&](auto step) {
             const Node* weight = nullptr;
             for (Node* node : nodes_) {
@@ -71,6 +65,12 @@ public:
             step_each(decayed);
             return;
         }
+        const py::buffer_info buffer = velocities.request(true);
+        if (static_cast<std::size_t>(buffer.size) != nodes_.size() ||
+            buffer.format != py::format_descriptor<double>::format()) {
+            throw py::value_error("velocities must be floats, one for each of params");
+        }
+        auto* velocity = static_cast<double*>(buffer.ptr);
         step_each([&](const Node& node) {
             *velocity = momentum * *velocity + decayed(node);
             return *velocity++;

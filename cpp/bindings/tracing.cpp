@@ -63,7 +63,7 @@ public:
 
     [[nodiscard]] py::list inputs() const { return inputs_; }
 
-    [[nodiscard]] std::shared_ptr<Compiled> record(const py::list& outputs) {
+    [[nodiscard]] std::shared_ptr<Compiled> record(const py::list& outputs, std::string structure) {
         std::vector<LiveNode> input_nodes;
         std::vector<LiveNode> output_nodes;
         for (const py::handle input : inputs_) {
@@ -80,8 +80,8 @@ public:
         for (const std::uint32_t number : order_captured(program)) {
             captured.push_back(recording.captured[number]);
         }
-        return std::make_shared<Compiled>(std::move(program), std::move(statistics),
-                                          std::move(captured));
+        return std::make_shared<Compiled>(std::move(program), std::move(structure),
+                                          std::move(statistics), std::move(captured));
     }
 
     // The trace is over: what is left of it is of no use. Gives up the inputs.
@@ -203,7 +203,7 @@ void add_tracing(py::module_& module) {
     py::class_<Trace>(module, "Trace", "The recording of a function of scalars.")
         .def(py::init<std::size_t>(), "inputs"_a)
         .def_property_readonly("inputs", &Trace::inputs, "Values that stand for any number.")
-        .def("record", &Trace::record, "outputs"_a, py::pos_only(),
+        .def("record", &Trace::record, "outputs"_a, "structure"_a, py::pos_only(),
              "Make a program that computes these Values of the inputs.")
         .def("close", &Trace::close,
              "End the trace. Values of it that somebody still holds become useless.");

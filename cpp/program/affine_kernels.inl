@@ -95,6 +95,19 @@ MGX_ALWAYS_INLINE Integers integers(const Vector& vector) {
     return bits;
 }
 
+// x < 0 ? 0 : x
+MGX_ALWAYS_INLINE Vector rectified(const Vector& x) {
+#if defined(__GNUC__)
+    return x < Vector{} ? Vector{} : x;
+#else
+    Vector result;
+    for (std::size_t lane = 0; lane < vector_width; ++lane) {
+        result.lanes[lane] = x.lanes[lane] < 0.0 ? 0.0 : x.lanes[lane];
+    }
+    return result;
+#endif
+}
+
 // Numbers that are `step` apart, with zeros behind them if they are less than a vector.
 MGX_ALWAYS_INLINE Vector gather(const double* numbers, std::size_t step, std::size_t count) {
     double lanes[vector_width] = {};
@@ -111,6 +124,14 @@ MGX_ALWAYS_INLINE void scatter(const Vector& vector, double* numbers, std::size_
     for (std::size_t i = 0; i < count; ++i) {
         numbers[i * step] = lanes[i];
     }
+}
+
+// One number, or as many as fit into a Vector.
+template <class Number>
+MGX_ALWAYS_INLINE Number read(const double* lanes) {
+    Number number;
+    std::memcpy(&number, lanes, sizeof(number));
+    return number;
 }
 
 // Whether the compiler can be told how to exchange lanes.
@@ -212,13 +233,15 @@ MGX_ALWAYS_INLINE void with_constant(std::size_t number, const Body& body) {
     }
 }
 
-// Calls body(begin, Constant<count>()) for parts of about equal size, none larger than `largest`.
+// Calls body(begin, Constant<count>()) for parts, none larger than `largest` nor, if that can
+// be, 1.
 template <std::size_t largest, class Body>
 MGX_ALWAYS_INLINE void for_each_part(std::size_t count, const Body& body) {
     for (std::size_t begin = 0; begin < count;) {
         const std::size_t left = count - begin;
-        const std::size_t parts = (left + largest - 1) / largest;
-        const std::size_t part = (left + parts - 1) / parts;
+        const std::size_t part = left <= largest      ? left
+                                 : left < 2 * largest ? (left + 1) / 2
+                                                      : largest;
         with_constant<largest - 1>(
             part - 1, [&](auto predecessor) { body(begin, Constant<predecessor.value + 1>()); });
         begin += part;
@@ -262,7 +285,7 @@ MGX_ALWAYS_INLINE std::size_t bit_count(std::uint64_t bits) {
 // Sums that stay in registers.
 template <std::size_t rows, std::size_t vectors>
 struct Tile {
-    Vector sums[rows][vectors];  // each row is loaded or cleared first
+    Vector sums[rows][vectors];  // each row is loaded first
 
     MGX_ALWAYS_INLINE void load_row(std::size_t row, const double* lanes) {
         for (std::size_t v = 0; v < vectors; ++v) {
@@ -270,15 +293,17 @@ struct Tile {
         }
     }
 
-    MGX_ALWAYS_INLINE void clear_row(std::size_t row) {
-        for (std::size_t v = 0; v < vectors; ++v) {
-            sums[row][v] = Vector{};
-        }
-    }
-
     MGX_ALWAYS_INLINE void store_row(std::size_t row, double* lanes) const {
         for (std::size_t v = 0; v < vectors; ++v) {
             store(sums[row][v], lanes + v * vector_width);
+        }
+    }
+
+    MGX_ALWAYS_INLINE void rectify() {
+        for (auto& row : sums) {
+            for (Vector& sum : row) {
+                sum = rectified(sum);
+            }
         }
     }
 
@@ -337,7 +362,7 @@ struct Tile {
 };
 
 void affine(const AffineBlock& block, double* results, std::size_t lanes) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
+    const auto& [weights, biases, inputs, rows, terms, stride, rectifies, is_first] = block;
     for_each_part<tile_vectors>(lanes / vector_width, [&](std::size_t first_vector, auto vectors) {
         const std::size_t lane = first_vector * vector_width;
         for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
@@ -354,6 +379,9 @@ void affine(const AffineBlock& block, double* results, std::size_t lanes) noexce
                     return begin[row * terms + term];
                 },
                 [&](std::size_t term) { return inputs[term] + lane; });
+            if (rectifies) {
+                tile.rectify();
+            }
             for (std::size_t row = 0; row < count.value; ++row) {
                 tile.store_row(row, results + (first_row + row) * stride + lane);
             }
@@ -361,11 +389,65 @@ void affine(const AffineBlock& block, double* results, std::size_t lanes) noexce
     });
 }
 
-// The gradients of all biases, and of the weights if these are `terms` a row: few, so that lanes
-// rather are rows, whose adjoints are transposed.
+// sums[i] += the sum over the samples of number_at<double>(i, lane); number_at<Vector> is that of
+// several lanes from `lane` on. Every eighth lane is added to the same partial sum, and these in
+// pairs.
+template <class NumberAt>
+MGX_ALWAYS_INLINE void add_sums_over_lanes(std::size_t count, std::size_t samples,
+                                           const NumberAt& number_at, double* sums) {
+    constexpr std::size_t group_vectors = lane_group / vector_width;
+    for_each_part<8 / group_vectors>(count, [&](std::size_t first, auto number) {
+        Vector vectors[number.value][group_vectors] = {};
+        std::size_t lane = 0;
+        for (; lane + lane_group <= samples; lane += lane_group) {
+            for (std::size_t v = 0; v < group_vectors; ++v) {
+                for (std::size_t i = 0; i < number.value; ++i) {
+                    vectors[i][v] +=
+                        number_at.template operator()<Vector>(first + i, lane + v * vector_width);
+                }
+            }
+        }
+        for (std::size_t i = 0; i < number.value; ++i) {
+            double partial[lane_group];
+            std::memcpy(partial, vectors[i], sizeof(partial));
+            for (std::size_t rest = 0; lane + rest < samples; ++rest) {
+                partial[rest] += number_at.template operator()<double>(first + i, lane + rest);
+            }
+            sums[first + i] += ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+                               ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+        }
+    });
+}
+
+void add_lane_sums(const double* vectors, std::size_t stride, std::size_t count,
+                   std::size_t samples, double* sums) noexcept {
+    add_sums_over_lanes(
+        count, samples,
+        [&]<class Number>(std::size_t i, std::size_t lane) {
+            return read<Number>(vectors + i * stride + lane);
+        },
+        sums);
+}
+
+// The gradients of the weights of few rows.
+void add_grads_of_few_rows(const AffineBlock& block, const double* adjoints, std::size_t samples,
+                           double* weight_grads) {
+    for (std::size_t row = 0; row < block.rows; ++row) {
+        const double* const row_adjoints = adjoints + row * block.stride;
+        add_sums_over_lanes(
+            block.terms, samples,
+            [&]<class Number>(std::size_t term, std::size_t lane) {
+                return read<Number>(row_adjoints + lane) * read<Number>(block.inputs[term] + lane);
+            },
+            weight_grads + row * block.terms);
+    }
+}
+
+// The gradients of the weights if these are `terms` a row: few, so that lanes rather are rows,
+// whose adjoints are transposed.
 template <std::size_t terms>
 void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints, std::size_t samples,
-                            double* weight_grads, double* bias_grads) {
+                            double* weight_grads) {
     for (std::size_t first_row = 0; first_row < block.rows; first_row += vector_width) {
         const std::size_t left = block.rows - first_row;
         const std::size_t count = left < vector_width ? left : vector_width;
@@ -374,13 +456,11 @@ void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints, st
             row_adjoints[row] =
                 adjoints + (first_row + (row < count ? row : count - 1)) * block.stride;
         }
-        Vector bias_sums = gather(bias_grads + first_row, 1, count);
-        Vector sums[terms + 1];
+        Vector sums[terms];
         for (std::size_t term = 0; term < terms; ++term) {
             sums[term] = gather(weight_grads + first_row * terms + term, terms, count);
         }
         const auto add = [&](const Vector& adjoint, std::size_t lane) {
-            bias_sums += adjoint;
             for (std::size_t term = 0; term < terms; ++term) {
                 sums[term] += adjoint * broadcast(block.inputs[term][lane]);
             }
@@ -403,7 +483,6 @@ void add_grads_of_few_terms(const AffineBlock& block, const double* adjoints, st
             }
             add(load(column), lane);
         }
-        scatter(bias_sums, bias_grads + first_row, 1, count);
         for (std::size_t term = 0; term < terms; ++term) {
             scatter(sums[term], weight_grads + first_row * terms + term, terms, count);
         }
@@ -481,16 +560,19 @@ constexpr std::size_t many_terms = 64;
 static_assert(many_terms > tile_vectors * vector_width);
 
 void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::size_t samples,
-                         double* weight_grads, double* bias_grads, double* scratch) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
-    constexpr std::size_t few = vector_width < 4 ? vector_width : 4;
-    if (terms <= few) {
-        with_constant<few>(terms, [&](auto count) {
-            add_grads_of_few_terms<count.value>(block, adjoints, samples, weight_grads, bias_grads);
+                         double* weight_grads, double* scratch) noexcept {
+    const auto& [weights, biases, inputs, rows, terms, stride, rectifies, is_first] = block;
+    if (rows <= few_rows) {
+        add_grads_of_few_rows(block, adjoints, samples, weight_grads);
+        return;
+    }
+    constexpr std::size_t few_terms = vector_width < 4 ? vector_width : 4;
+    if (terms <= few_terms) {
+        with_constant<few_terms - 1>(terms - 1, [&](auto predecessor) {
+            add_grads_of_few_terms<predecessor.value + 1>(block, adjoints, samples, weight_grads);
         });
         return;
     }
-    add_grads_of_few_terms<0>(block, adjoints, samples, weight_grads, bias_grads);
 
     constexpr std::size_t panel_columns = tile_vectors * vector_width;
     double* const words = scratch + samples * panel_columns;
@@ -559,9 +641,42 @@ void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::
     });
 }
 
+alignas(64) constexpr double zeros[tile_vectors * vector_width] = {};
+
+// The gradients of the inputs if these are of few rows, so that no tile has much to add.
+template <std::size_t rows>
+void add_input_grads_of_few_rows(const AffineBlock& block, const double* adjoints,
+                                 double* const* input_adjoints, std::size_t lanes) {
+    const auto [weights, biases, inputs, row_count, terms, stride, rectifies, is_first] = block;
+    for (std::size_t term = 0; term < terms; ++term) {
+        double* const sums = input_adjoints[term];
+        if (sums == nullptr) {
+            continue;
+        }
+        Vector factors[rows];
+        for (std::size_t row = 0; row < rows; ++row) {
+            factors[row] = broadcast(weights[row * terms + term]);
+        }
+        for (std::size_t lane = 0; lane < lanes; lane += vector_width) {
+            Vector sum = load(is_first ? zeros : sums + lane);
+            for (std::size_t row = 0; row < rows; ++row) {
+                sum += factors[row] * load(adjoints + row * stride + lane);
+            }
+            store(sum, sums + lane);
+        }
+    }
+}
+
 void affine_input_grads(const AffineBlock& block, const double* adjoints,
                         double* const* input_adjoints, std::size_t lanes) noexcept {
-    const auto& [weights, biases, inputs, rows, terms, stride, is_first] = block;
+    if (block.rows <= few_rows) {
+        with_constant<few_rows - 1>(block.rows - 1, [&](auto predecessor) {
+            add_input_grads_of_few_rows<predecessor.value + 1>(block, adjoints, input_adjoints,
+                                                               lanes);
+        });
+        return;
+    }
+    const auto& [weights, biases, inputs, rows, terms, stride, rectifies, is_first] = block;
     for (std::size_t term = 0; term < terms;) {
         // The next terms whose inputs differ, for a tile holds each sum once.
         std::size_t chosen[tile_rows];
@@ -590,11 +705,7 @@ void affine_input_grads(const AffineBlock& block, const double* adjoints,
                 // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): by row
                 Tile<count.value, vectors.value> tile;
                 for (std::size_t i = 0; i < count.value; ++i) {
-                    if (is_first) {
-                        tile.clear_row(i);
-                    } else {
-                        tile.load_row(i, input_adjoints[chosen[i]] + lane);
-                    }
+                    tile.load_row(i, is_first ? zeros : input_adjoints[chosen[i]] + lane);
                 }
                 tile.add_products(
                     rows, [&](std::size_t i, std::size_t row) { return columns[i][row * terms]; },
@@ -609,6 +720,13 @@ void affine_input_grads(const AffineBlock& block, const double* adjoints,
 
 void load_samples(const double* matrix, std::size_t columns, std::size_t samples, double* values,
                   std::size_t stride, std::size_t lanes) noexcept {
+    if (columns == 1) {
+        std::memcpy(values, matrix, samples * sizeof(double));
+        for (std::size_t lane = samples; lane < lanes; ++lane) {
+            values[lane] = matrix[samples - 1];
+        }
+        return;
+    }
     transpose(
         [&](std::size_t lane) { return matrix + (lane < samples ? lane : samples - 1) * columns; },
         lanes, columns, values, stride);

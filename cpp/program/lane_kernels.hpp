@@ -16,8 +16,12 @@ namespace mgx {
 // any instruction set.
 inline constexpr std::size_t lane_group = 8;
 
+// The gradients of the weights of so few rows are added up in an order of their own.
+inline constexpr std::size_t few_rows = 2;
+
 // A vector of lanes of each result of an affine map: results[row] = biases[row] + the sum over all
-// terms of weights[row * terms + term] * inputs[term], added in this order.
+// terms of weights[row * terms + term] * inputs[term], added in this order, and 0 instead if it is
+// to be rectified and negative.
 struct AffineBlock {
     const double* weights;        // of the rows, one after another
     const double* biases;         // one a row
@@ -25,7 +29,8 @@ struct AffineBlock {
     std::size_t rows;
     std::size_t terms;
     std::size_t stride;  // from the lanes of one result, or of its adjoint, to those of the next
-    bool is_first;       // to give the inputs adjoints, which have no numbers yet
+    bool rectifies;
+    bool is_first;  // to give the inputs adjoints, which have no numbers yet
 };
 
 // The lanes of an operation's operands, result and adjoints. Adjoints that nobody wants are null.
@@ -63,12 +68,17 @@ struct LaneKernels {
     // The results, `lanes` (a multiple of lane_group) of each.
     void (*affine)(const AffineBlock& block, double* results, std::size_t lanes) noexcept;
 
+    // sums[i] += the sum over `samples` lanes, any number, of the vector at vectors + i * stride:
+    // lane_group sums of every eighth lane, added in pairs of neighbours, pairs of pairs and so on.
+    void (*add_lane_sums)(const double* vectors, std::size_t stride, std::size_t count,
+                          std::size_t samples, double* sums) noexcept;
+
     // weight_grads[row * terms + term] += adjoint[row][lane] * input[term][lane], lane after lane
-    // in this order from 0, each product added by itself; `samples` lanes, any number. bias_grads
-    // likewise. `adjoints` are those of the results.
-    // `scratch` has room for samples * (terms + lane_group) doubles.
+    // in this order from 0, each product added by itself; `samples` lanes, any number. If there are
+    // no more rows than `few_rows`, the products' sum is that of add_lane_sums. `adjoints` are
+    // those of the results. `scratch` has room for samples * (terms + lane_group) doubles.
     void (*affine_weight_grads)(const AffineBlock& block, const double* adjoints,
-                                std::size_t samples, double* weight_grads, double* bias_grads,
+                                std::size_t samples, double* weight_grads,
                                 double* scratch) noexcept;
 
     // input_adjoints[term][lane] += weights[row * terms + term] * adjoint[row][lane], row after row

@@ -49,8 +49,12 @@ struct Scalar {
     [[nodiscard]] static constexpr double integer(double value) noexcept { return value; }
 };
 MGX_ALWAYS_INLINE double logistic(double x) noexcept { return elementary::sigmoid(x); }
-MGX_ALWAYS_INLINE double larger(double x, double y) noexcept { return (x > y) | (x != x) ? x : y; }
-MGX_ALWAYS_INLINE double smaller(double x, double y) noexcept { return (x < y) | (x != x) ? x : y; }
+MGX_ALWAYS_INLINE double larger(double x, double y) noexcept {
+    return ((x > y) | (x != x)) ? x : y;
+}
+MGX_ALWAYS_INLINE double smaller(double x, double y) noexcept {
+    return ((x < y) | (x != x)) ? x : y;
+}
 MGX_ALWAYS_INLINE double share_of_larger(double x, double y) noexcept {
     return (x > y ? 0.5 : 0.0) + (x >= y ? 0.5 : 0.0);
 }
@@ -248,6 +252,7 @@ constexpr LaneKernels make_kernels() noexcept {
 #undef MGX_BINARY
     made.add_products = add_products;
     made.affine = affine;
+    made.add_lane_sums = add_lane_sums;
     made.affine_weight_grads = affine_weight_grads;
     made.affine_input_grads = affine_input_grads;
     made.load_samples = load_samples;

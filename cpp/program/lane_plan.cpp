@@ -69,22 +69,6 @@ private:
     double* first_ = nullptr;
 };
 
-// The sum over the samples of a block.
-double sum_of_lanes(const double* lanes, std::size_t samples) noexcept {
-    std::array<double, lane_group> sums{};
-    std::size_t i = 0;
-    for (; i + lane_group <= samples; i += lane_group) {
-        for (std::size_t lane = 0; lane < lane_group; ++lane) {
-            sums[lane] += lanes[i + lane];
-        }
-    }
-    for (std::size_t lane = 0; i + lane < samples; ++lane) {
-        sums[lane] += lanes[i + lane];
-    }
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-}
-
 }  // namespace
 
 struct LanePlan::Workspace {
@@ -435,7 +419,7 @@ public:
         for (std::size_t i = 0; i < plan_.outputs_.size(); ++i) {
             const double* const output = at(plan_.outputs_[i].value);
             if (batch_.sums != nullptr) {
-                chunk.sums[i] += sum_of_lanes(output, samples_);
+                kernels_.add_lane_sums(output, 0, 1, samples_, &chunk.sums[i]);
             }
             if (batch_.outputs != nullptr) {
                 std::copy_n(output, samples_, batch_.outputs + i * batch_.samples + first_sample_);
@@ -464,7 +448,7 @@ public:
         for (std::size_t i = 0; i < plan_.splats_.size(); ++i) {
             const Place& splat = plan_.splats_[i].second;
             if (splat.adjoint != no_slot) {
-                chunk.splat_grads[i] += sum_of_lanes(at(splat.adjoint), samples_);
+                kernels_.add_lane_sums(at(splat.adjoint), 0, 1, samples_, &chunk.splat_grads[i]);
             }
         }
         for (const SampleMatrix& matrix : batch_.matrices) {
@@ -542,7 +526,8 @@ private:
                 at(x.adjoint), at(y.adjoint), instruction.number};
     }
 
-    [[nodiscard]] AffineBlock affine(const Step& step) const noexcept {
+    [[nodiscard]] AffineBlock affine(const Step& step,
+                                     const Instruction& instruction) const noexcept {
         const WeightTable& its = table(step);
         return {weights_.at(its.weights),
                 weights_.at(its.biases),
@@ -550,6 +535,7 @@ private:
                 its.rows,
                 its.terms,
                 workspace_.stride,
+                instruction.op == Op::Relu,
                 step.is_first};
     }
 
@@ -587,8 +573,8 @@ private:
                 }
                 break;
             case Kind::Affine:
-                kernels_.affine(affine(step), sums, lanes_);
-                if (instruction.op != Instruction::no_activation) {
+                kernels_.affine(affine(step, instruction), sums, lanes_);
+                if (instruction.op != Instruction::no_activation && instruction.op != Op::Relu) {
                     for_each_row(instruction, [&](std::size_t first, std::size_t count) {
                         kernels_.forward[static_cast<std::size_t>(instruction.op)](
                             {sums + first, nullptr, sums + first, nullptr, nullptr, nullptr, 0.0},
@@ -718,12 +704,14 @@ private:
                     results + first, adjoint + first, count);
             });
         }
-        const AffineBlock block = affine(step);
+        const AffineBlock block = affine(step, instruction);
         const WeightTable& its = table(step);
         if (batch_.adjoints != nullptr) {
-            kernels_.affine_weight_grads(
-                block, adjoint, samples_, chunk.weight_grads.at(its.weights),
-                chunk.weight_grads.at(its.biases), workspace_.scratch.data());
+            kernels_.add_lane_sums(adjoint, stride(), its.rows, samples_,
+                                   chunk.weight_grads.at(its.biases));
+            kernels_.affine_weight_grads(block, adjoint, samples_,
+                                         chunk.weight_grads.at(its.weights),
+                                         workspace_.scratch.data());
         }
         double* const* const inputs = workspace_.input_adjoints.data() + step.first_pointer;
         if (std::any_of(inputs, inputs + its.terms,

@@ -1,8 +1,11 @@
 // One sample at a time: a loop over the instructions, each computed as the eager engine computes
 // it, and back again for the adjoints.
 //
-// A step often uses the result of the one before. That is passed on in a register, and the adjoint
-// on the way back: through memory it would take longer than the arithmetic.
+// Finding out what to do next takes longer than an addition, above all where the processor cannot
+// foresee it. So a program that has much to do at any time is done in runs of steps with one
+// operation. One that has not, as it computes each number from the last, is done step by step: a
+// step often uses the result of the one before, which is passed on in a register, and the adjoint
+// on the way back. Through memory it would take longer than the arithmetic.
 //
 // All values are kept in one array, adjoints in another like it. Affine instructions are computed
 // by the eager engine's own kernels.
@@ -18,10 +21,18 @@
 #include "core/errors.hpp"
 #include "core/forward.hpp"
 #include "program/evaluate.hpp"
+#include "program/schedule.hpp"
 
 namespace mgx {
 
 using Kind = Instruction::Kind;
+
+namespace {
+
+// Runs that are as long as this on average are worth the way to them.
+constexpr std::size_t steps_of_a_run = 8;
+
+}  // namespace
 
 Selection Selection::all(const Program& program, std::vector<char> wanted_sources) {
     Selection selection;
@@ -56,51 +67,94 @@ std::size_t checked_index(double index, std::size_t entries) {
 ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
                        const Selection& selection)
     : program_(program), tables_(tables) {
+    std::vector<std::uint32_t> chosen;
     for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
         const Instruction& instruction = program.instructions[i];
-        const auto operands = program.operands_of(instruction);
-        const auto result = static_cast<std::uint32_t>(instruction.first_result);
         if (instruction.kind == Kind::Constant) {
-            constants_.emplace_back(result, instruction.number);
-        }
-        if (instruction.kind == Kind::Constant || selection.instructions[i] == 0) {
-            continue;
-        }
-        Step step{Op::Custom, Last::Neither, result, 0, i};
-        if (instruction.kind == Kind::Apply) {
-            step.op = instruction.op;
-            step.x = static_cast<std::uint32_t>(operands.front());
-            step.y = static_cast<std::uint32_t>(operands.back());
-            if (instruction.op == Op::PowConstant) {
-                step.y = static_cast<std::uint32_t>(exponents_.size());
-                exponents_.push_back(instruction.number);
-            }
-        }
-        const bool follows = !steps_.empty() && steps_.back().op != Op::Custom;
-        if (follows && instruction.kind == Kind::Apply) {
-            const std::uint32_t before = steps_.back().result;
-            if (step.x == before) {
-                step.last = Last::X;
-            } else if (is_binary(step.op) && step.y == before) {
-                step.last = Last::Y;
-            }
-        }
-        uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
-        steps_.push_back(step);
-        const auto results = std::span(selection.gradients).subspan(result, instruction.results);
-        if (std::ranges::find(results, 1) != results.end()) {
-            // Steps that are left out may have stood in between.
-            if (other_backward_steps_.empty() ||
-                (step.last == Last::X && step.x != other_backward_steps_.back().result) ||
-                (step.last == Last::Y && step.y != other_backward_steps_.back().result)) {
-                step.last = Last::Neither;
-            }
-            other_backward_steps_.push_back(step);
+            constants_.emplace_back(static_cast<std::uint32_t>(instruction.first_result),
+                                    instruction.number);
+        } else if (selection.instructions[i] != 0) {
+            chosen.push_back(i);
+            uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
         }
     }
-    has_other_backward_steps_ = other_backward_steps_.size() < steps_.size();
-    if (!has_other_backward_steps_) {
-        other_backward_steps_ = {};
+    const auto count_runs = [&](std::span<const std::uint32_t> instructions) {
+        std::size_t runs = 0;
+        const Instruction* before = nullptr;
+        for (const std::uint32_t number : instructions) {
+            const Instruction& instruction = program.instructions[number];
+            if (before == nullptr || !are_alike(*before, instruction)) {
+                ++runs;
+            }
+            before = &instruction;
+        }
+        return runs;
+    };
+    std::vector<std::uint32_t> scheduled = put_alike_together(program, chosen);
+    if (count_runs(scheduled) * steps_of_a_run <= chosen.size()) {
+        runs_in_runs_ = true;
+        chosen = std::move(scheduled);
+    }
+    for (const std::uint32_t number : chosen) {
+        const Step step = step_of(number);
+        order_.steps.push_back(step);
+        const auto results = std::span(selection.gradients)
+                                 .subspan(step.result, program.instructions[number].results);
+        if (std::ranges::find(results, 1) != results.end()) {
+            other_backward_order_.steps.push_back(step);
+        }
+    }
+    has_other_backward_order_ = other_backward_order_.steps.size() < order_.steps.size();
+    if (!has_other_backward_order_) {
+        other_backward_order_ = {};
+    }
+    for (Order* const order : {&order_, &other_backward_order_}) {
+        if (runs_in_runs_) {
+            order->find_runs();
+        } else {
+            order->find_last();
+        }
+    }
+}
+
+ScalarPlan::Step ScalarPlan::step_of(std::uint32_t number) {
+    const Instruction& instruction = program_.instructions[number];
+    Step step{Op::Custom, Last::Neither, static_cast<std::uint32_t>(instruction.first_result), 0,
+              number};
+    if (instruction.kind == Kind::Apply) {
+        const auto operands = program_.operands_of(instruction);
+        step.op = instruction.op;
+        step.x = static_cast<std::uint32_t>(operands.front());
+        step.y = static_cast<std::uint32_t>(operands.back());
+        if (instruction.op == Op::PowConstant) {
+            step.y = static_cast<std::uint32_t>(exponents_.size());
+            exponents_.push_back(instruction.number);
+        }
+    }
+    return step;
+}
+
+void ScalarPlan::Order::find_runs() {
+    for (const Step& step : steps) {
+        if (runs.empty() || runs.back().op != step.op) {
+            runs.push_back({step.op, 0});
+        }
+        ++runs.back().steps;
+    }
+}
+
+void ScalarPlan::Order::find_last() {
+    for (std::size_t i = 1; i < steps.size(); ++i) {
+        Step& step = steps[i];
+        const Step& before = steps[i - 1];
+        if (step.op == Op::Custom || before.op == Op::Custom) {
+            continue;
+        }
+        if (step.x == before.result) {
+            step.last = Last::X;
+        } else if (is_binary(step.op) && step.y == before.result) {
+            step.last = Last::Y;
+        }
     }
 }
 
@@ -152,8 +206,63 @@ void ScalarPlan::forward(double* values, Workspace& workspace) const {
             }
         }
     }
+    if (!runs_in_runs_) {
+        forward_step_by_step(order_.steps, values, workspace);
+        return;
+    }
+    try {
+        forward_in_runs(values, workspace);
+    } catch (const std::exception&) {
+        // What fails first in the program's own order is to be told.
+        std::vector<Step> steps = order_.steps;
+        std::ranges::sort(steps, {}, &Step::result);
+        forward_step_by_step(steps, values, workspace);
+    }
+}
+
+void ScalarPlan::forward_in_runs(double* values, Workspace& workspace) const {
+    const Step* step = order_.steps.data();
+    for (const Run& run : order_.runs) {
+        const Step* const end = step + run.steps;
+        switch (run.op) {
+#define MGX_UNARY(Name, ...)                                    \
+    case Op::Name:                                              \
+        for (; step != end; ++step) {                           \
+            const Scalar x = Scalar::real(values[step->x]);     \
+            values[step->result] = evaluate<Op::Name>(x).value; \
+        }                                                       \
+        break;
+#define MGX_BINARY(Name, ...)                                      \
+    case Op::Name:                                                 \
+        for (; step != end; ++step) {                              \
+            const Scalar x = Scalar::real(values[step->x]);        \
+            const Scalar y = Scalar::real(values[step->y]);        \
+            values[step->result] = evaluate<Op::Name>(x, y).value; \
+        }                                                          \
+        break;
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+            case Op::PowConstant:
+                for (; step != end; ++step) {
+                    values[step->result] = power(values[step->x], exponents_[step->y]);
+                }
+                break;
+            case Op::Custom:
+                for (; step != end; ++step) {
+                    forward(program_.instructions[step->y], step->y, values, workspace);
+                }
+                break;
+            default:
+                MGX_UNREACHABLE();
+        }
+    }
+}
+
+void ScalarPlan::forward_step_by_step(std::span<const Step> steps, double* values,
+                                      Workspace& workspace) const {
     double last = 0.0;  // result
-    for (const Step& step : steps_) {
+    for (const Step& step : steps) {
         switch (code(step.op, step.last)) {
 #define MGX_UNARY(Name, ...)                                           \
     case code(Op::Name, Last::Neither):                                \
@@ -240,7 +349,68 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
     if (uses_tables_) {
         workspace.gathered_grads.assign(tables_.gathered(), 0.0);
     }
-    const auto steps = backward_steps();
+    const Order& order = backward_order();
+    if (runs_in_runs_) {
+        backward_in_runs(order, values, adjoints, workspace);
+    } else {
+        backward_step_by_step(order.steps, values, adjoints, workspace);
+    }
+    if (uses_tables_) {
+        tables_.scatter(workspace.gathered_grads, adjoints);
+    }
+}
+
+void ScalarPlan::backward_in_runs(const Order& order, const double* values, double* adjoints,
+                                  Workspace& workspace) const {
+    const Step* step = order.steps.data() + order.steps.size();
+    for (const Run& run : std::views::reverse(order.runs)) {
+        const Step* const first = step - run.steps;
+        switch (run.op) {
+#define MGX_UNARY(Name, method, label, value_, derivative, ...)         \
+    case Op::Name:                                                      \
+        while (step != first) {                                         \
+            --step;                                                     \
+            [[maybe_unused]] const double x = values[step->x];          \
+            [[maybe_unused]] const double y = values[step->result];     \
+            adjoints[step->x] += (derivative) * adjoints[step->result]; \
+        }                                                               \
+        break;
+#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
+    case Op::Name:                                                                      \
+        while (step != first) {                                                         \
+            --step;                                                                     \
+            [[maybe_unused]] const Scalar x = Scalar::real(values[step->x]);            \
+            [[maybe_unused]] const Scalar y = Scalar::real(values[step->y]);            \
+            const double adjoint = adjoints[step->result];                              \
+            adjoints[step->x] += (left_derivative).value * adjoint;                     \
+            adjoints[step->y] += (right_derivative).value * adjoint;                    \
+        }                                                                               \
+        break;
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+            case Op::PowConstant:
+                while (step != first) {
+                    --step;
+                    adjoints[step->x] += power_derivative(values[step->x], exponents_[step->y],
+                                                          values[step->result]) *
+                                         adjoints[step->result];
+                }
+                break;
+            case Op::Custom:
+                while (step != first) {
+                    --step;
+                    backward(program_.instructions[step->y], step->y, values, adjoints, workspace);
+                }
+                break;
+            default:
+                MGX_UNREACHABLE();
+        }
+    }
+}
+
+void ScalarPlan::backward_step_by_step(std::span<const Step> steps, const double* values,
+                                       double* adjoints, Workspace& workspace) const {
     double adjoint = steps.empty() ? 0.0 : adjoints[steps.back().result];
     for (std::size_t i = steps.size(); i-- > 0;) {
         const Step& step = steps[i];
@@ -298,9 +468,6 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
             default:
                 MGX_UNREACHABLE();
         }
-    }
-    if (uses_tables_) {
-        tables_.scatter(workspace.gathered_grads, adjoints);
     }
 }
 

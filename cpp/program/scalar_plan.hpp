@@ -60,9 +60,33 @@ private:
     };
     static_assert(sizeof(Step) == 16);
 
-    [[nodiscard]] std::span<const Step> backward_steps() const noexcept {
-        return has_other_backward_steps_ ? other_backward_steps_ : steps_;
+    // So many steps with one operation.
+    struct Run {
+        Op op;
+        std::uint32_t steps;
+    };
+
+    // Steps in the order in which they run, and the runs that they form, if they run so.
+    struct Order {
+        std::vector<Step> steps;
+        std::vector<Run> runs;
+
+        void find_runs();
+        // Let each step know whether an operand is the result of the one before it.
+        void find_last();
+    };
+
+    [[nodiscard]] const Order& backward_order() const noexcept {
+        return has_other_backward_order_ ? other_backward_order_ : order_;
     }
+    [[nodiscard]] Step step_of(std::uint32_t number);
+    void forward_step_by_step(std::span<const Step> steps, double* values,
+                              Workspace& workspace) const;
+    void forward_in_runs(double* values, Workspace& workspace) const;
+    void backward_step_by_step(std::span<const Step> steps, const double* values, double* adjoints,
+                               Workspace& workspace) const;
+    void backward_in_runs(const Order& order, const double* values, double* adjoints,
+                          Workspace& workspace) const;
     void forward(const Instruction& instruction, std::size_t number, double* values,
                  Workspace& workspace) const;
     void backward(const Instruction& instruction, std::size_t number, const double* values,
@@ -72,10 +96,11 @@ private:
     const WeightTables& tables_;
     const Kernels& kernels_ = kernels();
     std::vector<std::pair<std::uint32_t, double>> constants_;  // all of the program
-    std::vector<Step> steps_;
-    std::vector<Step> other_backward_steps_;  // in order; empty if they are the same
+    Order order_;
+    Order other_backward_order_;  // those that run backwards, unless these are all
     std::vector<double> exponents_;
-    bool has_other_backward_steps_ = false;
+    bool runs_in_runs_ = false;
+    bool has_other_backward_order_ = false;
     bool uses_tables_ = false;
 };
 

@@ -12,7 +12,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class CompiledFunction:
         self._static_argnames = names
         self._cache_size = cache_size
         self._programs: OrderedDict[Hashable, tuple[Program, Any]] = OrderedDict()
+        # The program that was used last, if it is told by the arguments alone and gives one Value.
+        self._latest: Program | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function for one sample.
@@ -76,8 +78,8 @@ class CompiledFunction:
         """
         if _core.is_tracing() and self._function is not None:
             return self._function(*args, **kwargs)
-        arguments, program, kind = self._prepare(args, kwargs, False)
-        return _restored(program.call(arguments), kind)
+        values, kind = self._run(Program.call, args, kwargs, False)
+        return _restored(values, kind)
 
     def sum(self, *batches: Any, **kwargs: Any) -> Value:
         """Add up the function over samples.
@@ -102,20 +104,16 @@ class CompiledFunction:
         TypeError
             If the function returns more than one Value.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, True)
-        if kind is not None:
-            self._raise_not_single(kind, "sum")
-        return program.reduce(arguments, False)
+        total: Value = self._run(Program.sum, batches, kwargs, True)[0]
+        return total
 
     def mean(self, *batches: Any, **kwargs: Any) -> Value:
         """Compute the mean of the function over samples, which must not be none.
 
         Parameters, returns and raises as :meth:`sum`.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, True)
-        if kind is not None:
-            self._raise_not_single(kind, "mean")
-        return program.reduce(arguments, True)
+        mean: Value = self._run(Program.mean, batches, kwargs, True)[0]
+        return mean
 
     def map(self, *batches: Any, **kwargs: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Compute the function for each sample, without derivatives.
@@ -127,8 +125,7 @@ class CompiledFunction:
         numpy.ndarray of float64
             Of shape (N,), or (N, k) if the function returns a list or tuple of k Values.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, True)
-        outputs = program.map(arguments)
+        outputs, kind = self._run(Program.map, batches, kwargs, True)
         return outputs[0] if kind is None else np.ascontiguousarray(outputs.T)
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -147,8 +144,7 @@ class CompiledFunction:
             several arguments. If the function returns k Values they are arrays with an axis of
             length k before the argument's own: the Jacobian matrix of a one-dimensional array.
         """
-        arguments, program, kind = self._prepare(args, kwargs, False)
-        values, gradients = program.value_and_grad(arguments)
+        (values, gradients), kind = self._run(Program.value_and_grad, args, kwargs, False)
         if kind is not None:
             return values, gradients
         return float(values[0]), _without_axis(gradients)
@@ -165,15 +161,13 @@ class CompiledFunction:
         gradients : numpy.ndarray, or lists and tuples of them
             Nested as :meth:`value_and_grad` does it, all with a leading axis of length N.
         """
-        arguments, program, kind = self._prepare(batches, kwargs, True)
-        if kind is not None:
-            self._raise_not_single(kind, "map_value_and_grad")
-        values, gradients = program.map_value_and_grad(arguments)
+        (values, gradients), _ = self._run(Program.map_value_and_grad, batches, kwargs, True)
         return values, gradients
 
     def retrace(self) -> None:
         """Forget what has been recorded, as when a Value that the function uses was replaced."""
         self._programs.clear()
+        self._latest = None
 
     @property
     def programs(self) -> Mapping[Hashable, Program]:
@@ -203,8 +197,27 @@ class CompiledFunction:
         state.pop("__wrapped__", None)
         return state
 
-    def _raise_not_single(self, kind: type, method: str) -> NoReturn:
-        raise TypeError(f"{method} is of functions that return one Value, not a {kind.__name__}")
+    def _run(
+        self,
+        method: Callable[[Program, Any], Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        batched: bool,
+    ) -> tuple[Any, type | None]:
+        """Run a method of the program for the arguments; also the type that is to hold its outputs.
+
+        The latest program is tried first: it does nothing if the arguments are not for it.
+        """
+        if self._latest is not None and not kwargs:
+            result = method(self._latest, args)
+            if result is not None:
+                return result, None
+        arguments, program, kind = self._prepare(args, kwargs, batched)
+        if kind is not None and method in _OF_ONE_OUTPUT:
+            raise TypeError(
+                f"{method.__name__} is of functions that return one Value, not a {kind.__name__}"
+            )
+        return method(program, arguments), kind
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], batched: bool
@@ -223,10 +236,13 @@ class CompiledFunction:
         if known is None:
             known = self._trace(arguments, call)
             self._remember(structure, known)
-        elif len(programs) > 1:
+        else:
             with contextlib.suppress(KeyError):  # another thread may have removed it
                 programs.move_to_end(structure)
-        return arguments, known[0], known[1]
+        program, kind = known
+        is_told_by_arguments = structure == program.structure
+        self._latest = program if is_told_by_arguments and kind is None else None
+        return arguments, program, kind
 
     def _bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -299,7 +315,7 @@ class CompiledFunction:
                     _as_value(output, call) for output in ([result] if kind is None else result)
                 ]
                 del result
-                program = trace.record(outputs)
+                program = trace.record(outputs, arguments.structure)
                 del outputs
             finally:
                 trace.close()
@@ -313,7 +329,7 @@ class CompiledFunction:
                 "and each time takes longer than a call: pass numbers that change as arguments, "
                 "not in static_argnames, and arrays of few different shapes",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self._programs[structure] = known
 
@@ -354,6 +370,8 @@ def _without_axis(gradients: Any) -> Any:
         return gradients[0] if gradients.ndim > 1 else float(gradients[0])
     return type(gradients)(map(_without_axis, gradients))
 
+
+_OF_ONE_OUTPUT = (Program.sum, Program.mean, Program.map_value_and_grad)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

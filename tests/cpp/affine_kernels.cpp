@@ -56,6 +56,21 @@ void check_same(const Numbers& actual, const Numbers& expected) {
     REQUIRE(difference == actual.end());
 }
 
+// Every eighth number is added to the same sum, and these in pairs.
+template <class NumberAt>
+double sum_of_lanes(std::size_t samples, const NumberAt& number_at) {
+    Numbers sums(lane_group);
+    for (std::size_t lane = 0; lane < samples; ++lane) {
+        sums[lane % lane_group] += number_at(lane);
+    }
+    for (std::size_t distance = 1; distance < lane_group; distance *= 2) {
+        for (std::size_t i = 0; i < lane_group; i += 2 * distance) {
+            sums[i] += sums[i + distance];
+        }
+    }
+    return sums[0];
+}
+
 // An affine map with numbers to try it on. The vectors are farther apart than they are long, and
 // what lies between them is NaN.
 struct Case {
@@ -95,11 +110,12 @@ struct Case {
     }
 
     [[nodiscard]] AffineBlock block(const std::vector<const double*>& begins) const {
-        return {weights.data(), biases.data(), begins.data(), rows, terms, stride, false};
+        return {weights.data(), biases.data(), begins.data(), rows, terms, stride, false, false};
     }
 
     void check_results(const LaneKernels& kernels) const {
         Numbers expected(rows * stride, untouched);
+        Numbers expected_rectified = expected;
         for (std::size_t row = 0; row < rows; ++row) {
             for (std::size_t lane = 0; lane < lanes; ++lane) {
                 double sum = biases[row];
@@ -107,43 +123,62 @@ struct Case {
                     sum += weights[row * terms + term] * input(term)[lane];
                 }
                 expected[row * stride + lane] = sum;
+                expected_rectified[row * stride + lane] = sum < 0 ? 0.0 : sum;
             }
         }
         Numbers actual(rows * stride, untouched);
         const auto begins = inputs();
-        kernels.affine(block(begins), actual.data(), lanes);
+        AffineBlock tried = block(begins);
+        kernels.affine(tried, actual.data(), lanes);
         check_same(actual, expected);
+        tried.rectifies = true;
+        kernels.affine(tried, actual.data(), lanes);
+        check_same(actual, expected_rectified);
     }
 
     void check_weight_grads(const LaneKernels& kernels, std::size_t samples,
-                            const Numbers& weight_grads, const Numbers& bias_grads) const {
+                            const Numbers& weight_grads) const {
         CAPTURE(samples);
-        Numbers expected_weight_grads = weight_grads;
-        Numbers expected_bias_grads = bias_grads;
+        Numbers expected = weight_grads;
         for (std::size_t row = 0; row < rows; ++row) {
-            for (std::size_t lane = 0; lane < samples; ++lane) {
-                const double adjoint = adjoints[row * stride + lane];
-                expected_bias_grads[row] += adjoint;
-                for (std::size_t term = 0; term < terms; ++term) {
-                    expected_weight_grads[row * terms + term] += adjoint * input(term)[lane];
+            for (std::size_t term = 0; term < terms; ++term) {
+                const auto product = [&](std::size_t lane) {
+                    return adjoints[row * stride + lane] * input(term)[lane];
+                };
+                double& sum = expected[row * terms + term];
+                if (rows <= few_rows) {
+                    sum += sum_of_lanes(samples, product);
+                    continue;
+                }
+                for (std::size_t lane = 0; lane < samples; ++lane) {
+                    sum += product(lane);
                 }
             }
         }
-        Numbers actual_weight_grads = weight_grads;
-        Numbers actual_bias_grads = bias_grads;
+        Numbers actual = weight_grads;
         Numbers scratch(samples * (terms + lane_group) + 1, nan);
         scratch.back() = untouched;
         const auto begins = inputs();
-        kernels.affine_weight_grads(block(begins), adjoints.data(), samples,
-                                    actual_weight_grads.data(), actual_bias_grads.data(),
+        kernels.affine_weight_grads(block(begins), adjoints.data(), samples, actual.data(),
                                     scratch.data());
-        check_same(actual_weight_grads, expected_weight_grads);
-        check_same(actual_bias_grads, expected_bias_grads);
+        check_same(actual, expected);
         REQUIRE(scratch.back() == untouched);
     }
 
     void check_weight_grads(const LaneKernels& kernels, std::size_t samples) const {
-        check_weight_grads(kernels, samples, numbers(rows * terms, 5), numbers(rows, 6));
+        check_weight_grads(kernels, samples, numbers(rows * terms, 5));
+    }
+
+    void check_lane_sums(const LaneKernels& kernels, std::size_t samples) const {
+        CAPTURE(samples);
+        Numbers expected = numbers(rows, 6);
+        Numbers actual = expected;
+        for (std::size_t row = 0; row < rows; ++row) {
+            expected[row] += sum_of_lanes(
+                samples, [&](std::size_t lane) { return adjoints[row * stride + lane]; });
+        }
+        kernels.add_lane_sums(adjoints.data(), stride, rows, samples, actual.data());
+        check_same(actual, expected);
     }
 
     // Each term's adjoint is wanted unless wanted[term] is false.
@@ -195,11 +230,12 @@ TEST_CASE("an affine map adds its terms in order") {
         [](const LaneKernels& kernels, const Case& tried) { tried.check_results(kernels); });
 }
 
-TEST_CASE("gradients of weights and biases add up lane after lane") {
+TEST_CASE("gradients of weights and sums of lanes add up in a fixed order") {
     for_each_case([](const LaneKernels& kernels, const Case& tried) {
         for (const std::size_t samples : {0U, 1U, 3U, 4U, 7U, 8U, 9U, 21U, 40U, 67U, 128U}) {
             if (samples <= tried.lanes) {
                 tried.check_weight_grads(kernels, samples);
+                tried.check_lane_sums(kernels, samples);
             }
         }
     });
@@ -250,6 +286,7 @@ TEST_CASE("infinities and NaN go where the definition says") {
             const std::size_t row = generator() % tried.rows;
             adjoint.adjoints[row * tried.stride + generator() % tried.lanes] = number;
             adjoint.check_weight_grads(kernels, tried.lanes);
+            adjoint.check_lane_sums(kernels, tried.lanes);
             adjoint.check_input_grads(kernels, std::vector<bool>(tried.terms, true));
         }
     });
@@ -259,10 +296,10 @@ TEST_CASE("infinities and NaN go where the definition says") {
 TEST_CASE("zeros keep their signs") {
     for_each_case([](const LaneKernels& kernels, Case tried) {
         const Numbers before = numbers_with_zeros(tried.rows * tried.terms, 10);
-        tried.check_weight_grads(kernels, tried.lanes, before, Numbers(tried.rows, -0.0));
+        tried.check_weight_grads(kernels, tried.lanes, before);
         for (const double zero : {0.0, -0.0}) {
             std::fill(tried.adjoints.begin(), tried.adjoints.end(), zero);
-            tried.check_weight_grads(kernels, tried.lanes, before, Numbers(tried.rows, -0.0));
+            tried.check_weight_grads(kernels, tried.lanes, before);
         }
     });
 }
@@ -277,6 +314,7 @@ TEST_CASE("lanes beyond the samples change no gradient of a weight") {
             tried.input_values[i] = i % tried.stride < samples ? tried.input_values[i] : infinity;
         }
         tried.check_weight_grads(kernels, samples);
+        tried.check_lane_sums(kernels, samples);
     });
 }
 
