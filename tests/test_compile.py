@@ -1550,6 +1550,37 @@ def test_damaged_pickles_do_no_harm(run_python: Callable[..., str]) -> None:
     assert int(printed) > 200
 
 
+@pytest.mark.parametrize("depth", [0, 3])
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("width", [1, 40])
+def test_the_first_error_in_the_functions_own_order_is_raised(
+    depth: int, is_first: bool, width: int
+) -> None:
+    def quotient(y: Any) -> Any:
+        for _ in range(depth):
+            y = y * 2.0
+        return y**-1
+
+    def function(x: Any, y: Any) -> Any:
+        if is_first:
+            results = [quotient(y + i) for i in range(width)] + [
+                (x + i).log() for i in range(width)
+            ]
+        else:
+            results = [(x + i).log() for i in range(width)] + [
+                quotient(y + i) for i in range(width)
+            ]
+        return mgx.sum(results)
+
+    compiled = mgx.compile(function)
+    assert compiled(1.0, 1.0).data == pytest.approx(function(Value(1.0), Value(1.0)).data)
+    with pytest.raises(ZeroDivisionError if is_first else ValueError):
+        function(Value(-1.0), Value(0.0))
+    with pytest.raises(ZeroDivisionError if is_first else ValueError):
+        compiled(-1.0, 0.0)
+    assert compiled(1.0, 1.0).data == pytest.approx(function(Value(1.0), Value(1.0)).data)
+
+
 # Large programs, long calls, memory ---------------------------------------------------------------
 
 

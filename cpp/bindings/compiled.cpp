@@ -20,6 +20,7 @@
 #include "bindings/tracing.hpp"
 #include "bindings/value_object.hpp"
 #include "program/evaluate.hpp"
+#include "program/schedule.hpp"
 #include "program/thread_pool.hpp"
 
 namespace mgx {
@@ -96,24 +97,33 @@ bool has_values(const Arguments& arguments) noexcept {
 
 Compiled::Compiled(Program program, std::string structure, std::vector<PassStatistics> statistics,
                    std::vector<LiveNode> captured)
-    : program_(std::move(program)),
+    : prepared_(std::move(program)),
       structure_(std::move(structure)),
       statistics_(std::move(statistics)),
-      tables_(program_),
       captured_(std::move(captured)),
       group_(arena.make_group(ids_of(captured_))) {}
 
 Compiled::~Compiled() { arena.release_group(group_); }
 
+const Compiled::Prepared& Compiled::for_one_sample() {
+    if (reordered_ == nullptr) {
+        std::optional<Program> alike = put_alike_together(program());
+        reordered_ = std::make_unique<Prepared>(alike.has_value() ? *std::move(alike)
+                                                                  : follow_chains(program()));
+    }
+    return *reordered_;
+}
+
 const ScalarPlan& Compiled::scalar_plan(bool by_inputs, bool by_captured) {
     std::unique_ptr<ScalarPlan>& plan =
         scalar_plans_[{by_inputs ? 'i' : '-', by_captured ? 'c' : '-'}];
     if (plan == nullptr) {
-        std::vector<char> wanted(program_.values);
-        std::fill_n(wanted.begin(), program_.inputs, by_inputs ? 1 : 0);
-        std::fill_n(wanted.begin() + program_.inputs, program_.captured, by_captured ? 1 : 0);
-        plan = std::make_unique<ScalarPlan>(program_, tables_,
-                                            Selection::all(program_, std::move(wanted)));
+        const auto& [program, tables] = for_one_sample();
+        std::vector<char> wanted(program.values);
+        std::fill_n(wanted.begin(), program.inputs, by_inputs ? 1 : 0);
+        std::fill_n(wanted.begin() + program.inputs, program.captured, by_captured ? 1 : 0);
+        plan = std::make_unique<ScalarPlan>(program, tables,
+                                            Selection::all(program, std::move(wanted)));
     }
     return *plan;
 }
@@ -123,7 +133,7 @@ const LanePlan& Compiled::lane_plan(const LanePlan::Wish& wish) {
     key += {wish.shared_gradients ? 's' : '-', wish.varying_gradients ? 'v' : '-'};
     std::unique_ptr<LanePlan>& plan = lane_plans_[key];
     if (plan == nullptr) {
-        plan = std::make_unique<LanePlan>(program_, tables_, wish);
+        plan = std::make_unique<LanePlan>(program(), prepared_.tables, wish);
     }
     return *plan;
 }
@@ -133,7 +143,7 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
         throw py::error_already_set();
     }
     std::vector<double>& values = memory.values;
-    values.resize(program_.values);
+    values.resize(program().values);
     for (const Leaf& leaf : arguments.leaves()) {
         switch (leaf.kind) {
             case Leaf::Kind::Number:
@@ -150,9 +160,21 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
                 break;
         }
     }
-    double* value = values.data() + program_.inputs;
+    double* value = values.data() + program().inputs;
     for (const LiveNode node : captured_) {
         *value++ = node.node->data_value;
+    }
+}
+
+void Compiled::forward(const ScalarPlan& plan, Memory& memory) const {
+    try {
+        plan.forward(memory.values.data(), memory.workspace);
+    } catch (const std::exception&) {
+        // What fails first in the function's own order is to be told.
+        const ScalarPlan own(program(), prepared_.tables,
+                             Selection::all(program(), std::vector<char>(program().values)));
+        own.forward(memory.values.data(), memory.workspace);
+        throw;
     }
 }
 
@@ -166,10 +188,10 @@ py::object Compiled::differentiated(const Arguments& arguments, double data,
         return wrapped(arena.leaf(Scalar::real(data)));
     }
     if (!has_values(arguments)) {
-        return wrapped(arena.differentiated(data, group_, adjoints, program_.inputs));
+        return wrapped(arena.differentiated(data, group_, adjoints, program().inputs));
     }
     auto [group, derivatives] =
-        group_with_arguments(arguments, captured_, adjoints, program_.inputs);
+        group_with_arguments(arguments, captured_, adjoints, program().inputs);
     LiveNode result;
     try {
         result = arena.differentiated(data, group, derivatives, 0);
@@ -188,15 +210,15 @@ py::list Compiled::call(const Arguments& arguments) {
     auto memory = idle_.take();
     auto& [values, adjoints, workspace] = *memory;
     set_values(arguments, *memory);
-    plan.forward(values.data(), workspace);
+    forward(plan, *memory);
     py::list results;
     adjoints.clear();
-    for (const ValueId output : program_.outputs) {
+    for (const ValueId output : for_one_sample().program.outputs) {
         if (PyErr_CheckSignals() != 0) {
             throw py::error_already_set();
         }
         if (by_captured || by_inputs) {
-            adjoints.assign(program_.values, 0.0);
+            adjoints.assign(program().values, 0.0);
             adjoints[index_of(output)] = 1.0;
             plan.backward(values.data(), adjoints.data(), workspace);
         }
@@ -207,7 +229,7 @@ py::list Compiled::call(const Arguments& arguments) {
 }
 
 void Compiled::run(const LanePlan& plan, Batch& batch) const {
-    if (work_of(program_, batch.samples) < long_run) {
+    if (work_of(program(), batch.samples) < long_run) {
         plan.run(batch);
         return;
     }
@@ -257,9 +279,9 @@ py::object Compiled::scaled_sum(const Arguments& arguments, double scale) {
     auto memory = idle_.take();
     auto& [values, adjoints, workspace] = *memory;
     set_values(arguments, *memory);
-    Matrices made = matrices_of(arguments, program_, values, false);
+    Matrices made = matrices_of(arguments, program(), values, false);
     const LanePlan& plan = lane_plan({std::move(made.varying), has_gradients, false});
-    adjoints.assign(has_gradients ? program_.values : 0, 0.0);
+    adjoints.assign(has_gradients ? program().values : 0, 0.0);
     double sum = 0.0;
     Batch batch;
     batch.samples = arguments.samples();
@@ -278,9 +300,9 @@ py::object Compiled::map(const Arguments& arguments) {
     auto memory = idle_.take();
     std::vector<double>& values = memory->values;
     set_values(arguments, *memory);
-    Matrices made = matrices_of(arguments, program_, values, false);
+    Matrices made = matrices_of(arguments, program(), values, false);
     const LanePlan& plan = lane_plan({std::move(made.varying), false, false});
-    py::array_t<double> outputs({program_.outputs.size(), arguments.samples()});
+    py::array_t<double> outputs({program().outputs.size(), arguments.samples()});
     Batch batch;
     batch.samples = arguments.samples();
     batch.matrices = made.matrices;
@@ -296,26 +318,26 @@ py::tuple Compiled::value_and_grad(const Arguments& arguments) {
     auto memory = idle_.take();
     auto& [values, adjoints, workspace] = *memory;
     set_values(arguments, *memory);
-    plan.forward(values.data(), workspace);
-    const std::size_t rows = program_.outputs.size();
+    forward(plan, *memory);
+    const std::size_t rows = program().outputs.size();
     py::array_t<double> outputs(static_cast<py::ssize_t>(rows));
-    std::vector<double> jacobian(rows * program_.inputs);
+    std::vector<double> jacobian(rows * program().inputs);
     for (std::size_t row = 0; row < rows; ++row) {
         if (PyErr_CheckSignals() != 0) {
             throw py::error_already_set();
         }
-        const std::size_t output = index_of(program_.outputs[row]);
+        const std::size_t output = index_of(for_one_sample().program.outputs[row]);
         outputs.mutable_data()[row] = values[output];
-        adjoints.assign(program_.values, 0.0);
+        adjoints.assign(program().values, 0.0);
         adjoints[output] = 1.0;
         plan.backward(values.data(), adjoints.data(), workspace);
-        std::copy_n(adjoints.begin(), program_.inputs,
-                    jacobian.begin() + static_cast<std::ptrdiff_t>(row * program_.inputs));
+        std::copy_n(adjoints.begin(), program().inputs,
+                    jacobian.begin() + static_cast<std::ptrdiff_t>(row * program().inputs));
     }
     const py::object grads = arguments.map([&](const Leaf& leaf) -> py::object {
         py::array_t<double> grad = array_like(leaf, rows);
         for (std::size_t row = 0; row < rows; ++row) {
-            std::copy_n(jacobian.data() + row * program_.inputs + leaf.first_input, leaf.inputs,
+            std::copy_n(jacobian.data() + row * program().inputs + leaf.first_input, leaf.inputs,
                         grad.mutable_data() + row * leaf.inputs);
         }
         return grad;
@@ -328,7 +350,7 @@ py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
     auto memory = idle_.take();
     std::vector<double>& values = memory->values;
     set_values(arguments, *memory);
-    Matrices made = matrices_of(arguments, program_, values, true);
+    Matrices made = matrices_of(arguments, program(), values, true);
     const LanePlan& plan = lane_plan({std::move(made.varying), false, true});
     py::array_t<double> outputs(static_cast<py::ssize_t>(arguments.samples()));
     std::size_t matrix = 0;
@@ -393,7 +415,7 @@ Column<Number> column(std::size_t rows, Get get) {
 }  // namespace
 
 py::tuple Compiled::state() const {
-    const auto& instructions = program_.instructions;
+    const auto& instructions = program().instructions;
     const std::size_t rows = instructions.size();
     py::list values;
     for (const LiveNode node : captured_) {
@@ -401,16 +423,16 @@ py::tuple Compiled::state() const {
                                                 : wrapped(arena.leaf(node.node->data())));
     }
     return py::make_tuple(
-        operation_names(), structure_, program_.inputs, values,
+        operation_names(), structure_, program().inputs, values,
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].kind; }),
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].op; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].operand_count; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].results; }),
         column<double>(rows, [&](std::size_t i) { return instructions[i].number; }),
-        column<std::uint32_t>(program_.operands.size(),
-                              [&](std::size_t i) { return program_.operands[i]; }),
-        column<std::uint32_t>(program_.outputs.size(),
-                              [&](std::size_t i) { return program_.outputs[i]; }));
+        column<std::uint32_t>(program().operands.size(),
+                              [&](std::size_t i) { return program().operands[i]; }),
+        column<std::uint32_t>(program().outputs.size(),
+                              [&](std::size_t i) { return program().outputs[i]; }));
 }
 
 std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {

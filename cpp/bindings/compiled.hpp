@@ -26,7 +26,7 @@ public:
 
     // Whether the program is of such arguments. The others need ones that are.
     [[nodiscard]] bool fits(const Arguments& arguments) const noexcept {
-        return arguments.structure() == structure_ && arguments.inputs() == program_.inputs;
+        return arguments.structure() == structure_ && arguments.inputs() == program().inputs;
     }
 
     // The outputs for one sample, Values that can be differentiated by the captured nodes and by
@@ -44,7 +44,7 @@ public:
     [[nodiscard]] py::tuple map_value_and_grad(const Arguments& arguments);
 
     [[nodiscard]] const std::string& structure() const noexcept { return structure_; }
-    [[nodiscard]] std::string listing() const { return program_.listing(); }
+    [[nodiscard]] std::string listing() const { return program().listing(); }
     [[nodiscard]] py::list stats() const;
     [[nodiscard]] py::list captured() const;
 
@@ -53,6 +53,17 @@ public:
     [[nodiscard]] static std::shared_ptr<Compiled> restored(const py::tuple& state);
 
 private:
+    [[nodiscard]] const Program& program() const noexcept { return prepared_.program; }
+
+    // A program with the tables of its weights.
+    struct Prepared {
+        Program program;
+        WeightTables tables;
+
+        explicit Prepared(Program it) : program(std::move(it)), tables(program) {}
+    };
+    // The program in the order in which it runs for one sample.
+    [[nodiscard]] const Prepared& for_one_sample();
     [[nodiscard]] const ScalarPlan& scalar_plan(bool by_inputs, bool by_captured);
     [[nodiscard]] const LanePlan& lane_plan(const LanePlan::Wish& wish);
     // The memory of a call.
@@ -62,6 +73,8 @@ private:
         ScalarPlan::Workspace workspace;
     };
     void set_values(const Arguments& arguments, Memory& memory) const;
+    // Run the plan for one sample.
+    void forward(const ScalarPlan& plan, Memory& memory) const;
     [[nodiscard]] bool has_gradient(const Arguments& arguments) const noexcept;
     // A Value with derivatives, for which the adjoints are exchanged.
     [[nodiscard]] py::object differentiated(const Arguments& arguments, double data,
@@ -69,10 +82,10 @@ private:
     [[nodiscard]] py::object scaled_sum(const Arguments& arguments, double scale);
     void run(const LanePlan& plan, Batch& batch) const;
 
-    Program program_;
+    Prepared prepared_;
+    std::unique_ptr<Prepared> reordered_;  // for one sample, once it is needed
     std::string structure_;
     std::vector<PassStatistics> statistics_;
-    WeightTables tables_;
     std::vector<LiveNode> captured_;
     std::uint32_t group_;  // of the captured nodes, which it holds
     std::map<std::string, std::unique_ptr<ScalarPlan>> scalar_plans_;

@@ -27,13 +27,6 @@ namespace mgx {
 
 using Kind = Instruction::Kind;
 
-namespace {
-
-// Runs that are as long as this on average are worth the way to them.
-constexpr std::size_t steps_of_a_run = 8;
-
-}  // namespace
-
 Selection Selection::all(const Program& program, std::vector<char> wanted_sources) {
     Selection selection;
     selection.instructions.assign(program.instructions.size(), 1);
@@ -78,25 +71,9 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
             uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
         }
     }
-    const auto count_runs = [&](std::span<const std::uint32_t> instructions) {
-        std::size_t runs = 0;
-        const Instruction* before = nullptr;
-        for (const std::uint32_t number : instructions) {
-            const Instruction& instruction = program.instructions[number];
-            if (before == nullptr || !are_alike(*before, instruction)) {
-                ++runs;
-            }
-            before = &instruction;
-        }
-        return runs;
-    };
-    std::vector<std::uint32_t> scheduled = put_alike_together(program, chosen);
-    if (count_runs(scheduled) * steps_of_a_run <= chosen.size()) {
-        runs_in_runs_ = true;
-        chosen = std::move(scheduled);
-    }
+    runs_in_runs_ = has_long_runs(program);
     for (const std::uint32_t number : chosen) {
-        const Step step = step_of(number);
+        const Step step = step_of(number, selection.gradients);
         order_.steps.push_back(step);
         const auto results = std::span(selection.gradients)
                                  .subspan(step.result, program.instructions[number].results);
@@ -108,27 +85,32 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
     if (!has_other_backward_order_) {
         other_backward_order_ = {};
     }
+    const std::vector<std::uint32_t> uses = program.count_uses();
     for (Order* const order : {&order_, &other_backward_order_}) {
         if (runs_in_runs_) {
             order->find_runs();
         } else {
-            order->find_last();
+            order->find_ways(uses, selection.gradients);
         }
     }
 }
 
-ScalarPlan::Step ScalarPlan::step_of(std::uint32_t number) {
+ScalarPlan::Step ScalarPlan::step_of(std::uint32_t number, std::span<const char> gradients) {
     const Instruction& instruction = program_.instructions[number];
-    Step step{Op::Custom, Last::Neither, static_cast<std::uint32_t>(instruction.first_result), 0,
+    Step step{code(Op::Custom, Way::Plain), static_cast<std::uint32_t>(instruction.first_result), 0,
               number};
     if (instruction.kind == Kind::Apply) {
         const auto operands = program_.operands_of(instruction);
-        step.op = instruction.op;
+        step.code = code(instruction.op, Way::Plain);
         step.x = static_cast<std::uint32_t>(operands.front());
         step.y = static_cast<std::uint32_t>(operands.back());
         if (instruction.op == Op::PowConstant) {
             step.y = static_cast<std::uint32_t>(exponents_.size());
             exponents_.push_back(instruction.number);
+        }
+        const bool commutes = instruction.op == Op::Add || instruction.op == Op::Mul;
+        if (commutes && gradients[step.x] == 0) {
+            std::swap(step.x, step.y);
         }
     }
     return step;
@@ -136,34 +118,42 @@ ScalarPlan::Step ScalarPlan::step_of(std::uint32_t number) {
 
 void ScalarPlan::Order::find_runs() {
     for (const Step& step : steps) {
-        if (runs.empty() || runs.back().op != step.op) {
-            runs.push_back({step.op, 0});
+        if (runs.empty() || runs.back().op != op_of(step)) {
+            runs.push_back({op_of(step), 0});
         }
         ++runs.back().steps;
     }
 }
 
-void ScalarPlan::Order::find_last() {
-    for (std::size_t i = 1; i < steps.size(); ++i) {
+void ScalarPlan::Order::find_ways(std::span<const std::uint32_t> uses,
+                                  std::span<const char> gradients) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
         Step& step = steps[i];
-        const Step& before = steps[i - 1];
-        if (step.op == Op::Custom || before.op == Op::Custom) {
+        const Op op = op_of(step);
+        if (op == Op::Custom) {
             continue;
         }
-        if (step.x == before.result) {
-            step.last = Last::X;
-        } else if (is_binary(step.op) && step.y == before.result) {
-            step.last = Last::Y;
+        const bool follows = i > 0 && op_of(steps[i - 1]) != Op::Custom;
+        const bool is_x = follows && step.x == steps[i - 1].result;
+        const bool is_y = follows && is_binary(op) && step.y == steps[i - 1].result;
+        const bool is_fixed = is_binary(op) && gradients[step.y] == 0;
+        const bool is_only =
+            follows && uses[steps[i - 1].result] == (is_x ? 1U : 0U) + (is_y ? 1U : 0U);
+        Way way = is_fixed ? Way::PlainFixed : Way::Plain;
+        if (is_x && is_y) {
+            way = is_only ? Way::OnlyBoth : Way::Both;
+        } else if (is_x && is_fixed) {
+            way = is_only ? Way::OnlyXFixed : Way::XFixed;
+        } else if (is_x) {
+            way = is_only ? Way::OnlyX : Way::X;
+        } else if (is_y) {
+            way = is_only ? Way::OnlyY : Way::Y;
         }
+        step.code = code(op, way);
     }
 }
 
 namespace {
-
-template <typename Last>
-[[nodiscard]] constexpr unsigned code(Op op, Last last) noexcept {
-    return static_cast<unsigned>(op) * 4 + static_cast<unsigned>(last);
-}
 
 // Powers with the exponents that programs are full of need no logarithm.
 MGX_ALWAYS_INLINE double power(double x, double exponent) {
@@ -210,14 +200,7 @@ void ScalarPlan::forward(double* values, Workspace& workspace) const {
         forward_step_by_step(order_.steps, values, workspace);
         return;
     }
-    try {
-        forward_in_runs(values, workspace);
-    } catch (const std::exception&) {
-        // What fails first in the program's own order is to be told.
-        std::vector<Step> steps = order_.steps;
-        std::ranges::sort(steps, {}, &Step::result);
-        forward_step_by_step(steps, values, workspace);
-    }
+    forward_in_runs(values, workspace);
 }
 
 void ScalarPlan::forward_in_runs(double* values, Workspace& workspace) const {
@@ -263,31 +246,45 @@ void ScalarPlan::forward_step_by_step(std::span<const Step> steps, double* value
                                       Workspace& workspace) const {
     double last = 0.0;  // result
     for (const Step& step : steps) {
-        switch (code(step.op, step.last)) {
+        switch (step.code) {
 #define MGX_UNARY(Name, ...)                                           \
-    case code(Op::Name, Last::Neither):                                \
+    case code(Op::Name, Way::Plain):                                   \
         last = evaluate<Op::Name>(Scalar::real(values[step.x])).value; \
         break;                                                         \
-    case code(Op::Name, Last::X):                                      \
+    case code(Op::Name, Way::X):                                       \
+    case code(Op::Name, Way::OnlyX):                                   \
         last = evaluate<Op::Name>(Scalar::real(last)).value;           \
         break;
-#define MGX_BINARY_OF(Name, which, x, y)                                   \
-    case code(Op::Name, Last::which):                                      \
-        last = evaluate<Op::Name>(Scalar::real(x), Scalar::real(y)).value; \
-        break;
-#define MGX_BINARY(Name, ...)                                    \
-    MGX_BINARY_OF(Name, Neither, values[step.x], values[step.y]) \
-    MGX_BINARY_OF(Name, X, last, values[step.y])                 \
-    MGX_BINARY_OF(Name, Y, values[step.x], last)
+#define MGX_BINARY_OF(Name, x, y)                                      \
+    last = evaluate<Op::Name>(Scalar::real(x), Scalar::real(y)).value; \
+    break;
+#define MGX_BINARY(Name, ...)                               \
+    case code(Op::Name, Way::Plain):                        \
+    case code(Op::Name, Way::PlainFixed):                   \
+        MGX_BINARY_OF(Name, values[step.x], values[step.y]) \
+    case code(Op::Name, Way::X):                            \
+    case code(Op::Name, Way::OnlyX):                        \
+    case code(Op::Name, Way::XFixed):                       \
+    case code(Op::Name, Way::OnlyXFixed):                   \
+        MGX_BINARY_OF(Name, last, values[step.y])           \
+    case code(Op::Name, Way::Y):                            \
+    case code(Op::Name, Way::OnlyY):                        \
+        MGX_BINARY_OF(Name, values[step.x], last)           \
+    case code(Op::Name, Way::Both):                         \
+    case code(Op::Name, Way::OnlyBoth):                     \
+        MGX_BINARY_OF(Name, last, last)
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
 #undef MGX_BINARY_OF
-            case code(Op::PowConstant, Last::Neither):
-            case code(Op::PowConstant, Last::X):
+            case code(Op::PowConstant, Way::Plain):
                 last = power(values[step.x], exponents_[step.y]);
                 break;
-            case code(Op::Custom, Last::Neither):
+            case code(Op::PowConstant, Way::X):
+            case code(Op::PowConstant, Way::OnlyX):
+                last = power(last, exponents_[step.y]);
+                break;
+            case code(Op::Custom, Way::Plain):
                 forward(program_.instructions[step.y], step.y, values, workspace);
                 continue;
             default:
@@ -415,53 +412,58 @@ void ScalarPlan::backward_step_by_step(std::span<const Step> steps, const double
     for (std::size_t i = steps.size(); i-- > 0;) {
         const Step& step = steps[i];
         const std::uint32_t before = i > 0 ? steps[i - 1].result : step.result;
-        switch (code(step.op, step.last)) {
-#define MGX_UNARY(Name, method, label, value_, derivative, ...)       \
-    case code(Op::Name, Last::Neither):                               \
-    case code(Op::Name, Last::X): {                                   \
-        [[maybe_unused]] const double x = values[step.x];             \
-        [[maybe_unused]] const double y = values[step.result];        \
-        const double sum = adjoints[step.x] + (derivative) * adjoint; \
-        adjoints[step.x] = sum;                                       \
-        adjoint = step.last == Last::X ? sum : adjoints[before];      \
-        break;                                                        \
+        switch (step.code) {
+#define MGX_UNARY_OF(Name, which, derivative, body)            \
+    case code(Op::Name, Way::which): {                         \
+        [[maybe_unused]] const double x = values[step.x];      \
+        [[maybe_unused]] const double y = values[step.result]; \
+        const double by_x = (derivative) * adjoint;            \
+        body;                                                  \
+        break;                                                 \
     }
-#define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
-    case code(Op::Name, Last::Neither): {                                               \
-        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
-        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
-        adjoints[step.x] += (left_derivative).value * adjoint;                          \
-        adjoints[step.y] += (right_derivative).value * adjoint;                         \
-        adjoint = adjoints[before];                                                     \
-        break;                                                                          \
-    }                                                                                   \
-    case code(Op::Name, Last::X): {                                                     \
-        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
-        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
-        adjoints[step.y] += (right_derivative).value * adjoint;                         \
-        adjoint = adjoints[step.x] + (left_derivative).value * adjoint;                 \
-        adjoints[step.x] = adjoint;                                                     \
-        break;                                                                          \
-    }                                                                                   \
-    case code(Op::Name, Last::Y): {                                                     \
-        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);                 \
-        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);                 \
-        adjoints[step.x] += (left_derivative).value * adjoint;                          \
-        adjoint = adjoints[step.y] + (right_derivative).value * adjoint;                \
-        adjoints[step.y] = adjoint;                                                     \
-        break;                                                                          \
+#define MGX_UNARY(Name, method, label, value_, derivative, ...)                                 \
+    MGX_UNARY_OF(Name, Plain, derivative, adjoints[step.x] += by_x; adjoint = adjoints[before]) \
+    MGX_UNARY_OF(Name, X, derivative, adjoints[before] = adjoint = adjoints[before] + by_x)     \
+    MGX_UNARY_OF(Name, OnlyX, derivative, adjoint = by_x)
+#define MGX_BINARY_OF(Name, which, left_derivative, right_derivative, body)      \
+    case code(Op::Name, Way::which): {                                           \
+        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);          \
+        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);          \
+        const double by_x = (left_derivative).value * adjoint;                   \
+        [[maybe_unused]] const double by_y = (right_derivative).value * adjoint; \
+        body;                                                                    \
+        break;                                                                   \
     }
+#define MGX_BINARY(Name, method, label, value_, left, right, ...)                                  \
+    MGX_BINARY_OF(Name, Plain, left, right, adjoints[step.x] += by_x; adjoints[step.y] += by_y;    \
+                  adjoint = adjoints[before])                                                      \
+    MGX_BINARY_OF(Name, PlainFixed, left, right, adjoints[step.x] += by_x;                         \
+                  adjoint = adjoints[before])                                                      \
+    MGX_BINARY_OF(Name, X, left, right, adjoints[step.y] += by_y;                                  \
+                  adjoints[before] = adjoint = adjoints[before] + by_x)                            \
+    MGX_BINARY_OF(Name, XFixed, left, right, adjoints[before] = adjoint = adjoints[before] + by_x) \
+    MGX_BINARY_OF(Name, Y, left, right, adjoints[step.x] += by_x;                                  \
+                  adjoints[before] = adjoint = adjoints[before] + by_y)                            \
+    MGX_BINARY_OF(Name, Both, left, right,                                                         \
+                  adjoints[before] = adjoint = adjoints[before] + (by_x + by_y))                   \
+    MGX_BINARY_OF(Name, OnlyX, left, right, adjoints[step.y] += by_y; adjoint = by_x)              \
+    MGX_BINARY_OF(Name, OnlyXFixed, left, right, adjoint = by_x)                                   \
+    MGX_BINARY_OF(Name, OnlyY, left, right, adjoints[step.x] += by_x; adjoint = by_y)              \
+    MGX_BINARY_OF(Name, OnlyBoth, left, right, adjoint = by_x + by_y)
 #include "core/ops.def"
 #undef MGX_UNARY
+#undef MGX_UNARY_OF
 #undef MGX_BINARY
-            case code(Op::PowConstant, Last::Neither):
-            case code(Op::PowConstant, Last::X):
+#undef MGX_BINARY_OF
+            case code(Op::PowConstant, Way::Plain):
+            case code(Op::PowConstant, Way::X):
+            case code(Op::PowConstant, Way::OnlyX):
                 adjoints[step.x] +=
                     power_derivative(values[step.x], exponents_[step.y], values[step.result]) *
                     adjoint;
                 adjoint = adjoints[before];
                 break;
-            case code(Op::Custom, Last::Neither):
+            case code(Op::Custom, Way::Plain):
                 backward(program_.instructions[step.y], step.y, values, adjoints, workspace);
                 adjoint = adjoints[before];
                 break;

@@ -48,17 +48,39 @@ public:
     void backward(const double* values, double* adjoints, Workspace& workspace) const;
 
 private:
-    enum class Last : std::uint8_t { Neither, X, Y };
+    // What a step does beside its operation. X and Y are operands that are the result of the step
+    // before, whose only use that is if it is said. No adjoint is passed to y if that is fixed.
+    enum class Way : std::uint8_t {
+        Plain,
+        X,
+        OnlyX,
+        Y,
+        OnlyY,
+        Both,
+        OnlyBoth,
+        PlainFixed,
+        XFixed,
+        OnlyXFixed
+    };
+    static constexpr unsigned ways = 10;
 
     // An instruction as the loop reads it.
     struct Step {
-        Op op;      // Custom for what is not an operation of one or two operands
-        Last last;  // operand that is the result of the step before
+        std::uint16_t code;  // what the loop branches by
         std::uint32_t result;
         std::uint32_t x;
         std::uint32_t y;  // of PowConstant: of its exponent; of others: of the instruction
     };
     static_assert(sizeof(Step) == 16);
+
+    // The operation is Custom for what is not one of one or two operands.
+    [[nodiscard]] static constexpr std::uint16_t code(Op op, Way way) noexcept {
+        return static_cast<std::uint16_t>(static_cast<unsigned>(op) * ways +
+                                          static_cast<unsigned>(way));
+    }
+    [[nodiscard]] static constexpr Op op_of(const Step& step) noexcept {
+        return static_cast<Op>(step.code / ways);
+    }
 
     // So many steps with one operation.
     struct Run {
@@ -72,14 +94,13 @@ private:
         std::vector<Run> runs;
 
         void find_runs();
-        // Let each step know whether an operand is the result of the one before it.
-        void find_last();
+        void find_ways(std::span<const std::uint32_t> uses, std::span<const char> gradients);
     };
 
     [[nodiscard]] const Order& backward_order() const noexcept {
         return has_other_backward_order_ ? other_backward_order_ : order_;
     }
-    [[nodiscard]] Step step_of(std::uint32_t number);
+    [[nodiscard]] Step step_of(std::uint32_t number, std::span<const char> gradients);
     void forward_step_by_step(std::span<const Step> steps, double* values,
                               Workspace& workspace) const;
     void forward_in_runs(double* values, Workspace& workspace) const;

@@ -1,11 +1,17 @@
 // List scheduling: of the instructions whose operands are known, those with one operation wait in a
 // queue. The longest queue is emptied, with what joins it meanwhile, and then the longest again. In
 // a queue all keep their order, so that what was near in time stays near.
+//
+// Chains are followed from the outputs back: an instruction comes after all its operands, the one
+// with the longest way from the inputs last.
 
 #include "program/schedule.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
 
 namespace mgx {
 
@@ -13,20 +19,43 @@ using Kind = Instruction::Kind;
 
 namespace {
 
-// A number for each class of instructions that are alike: the operation, or one for all that are
-// none.
+// Runs that are as long as this on average are worth the way to them.
+constexpr std::size_t steps_of_a_run = 8;
+
+// A number for each class of instructions that one loop can do: the operation, or one for all that
+// are none.
 [[nodiscard]] std::size_t class_of(const Instruction& instruction) noexcept {
     return static_cast<std::size_t>(instruction.kind == Kind::Apply ? instruction.op : Op::Custom);
 }
 
-}  // namespace
-
-bool are_alike(const Instruction& one, const Instruction& other) noexcept {
-    return class_of(one) == class_of(other);
+// The numbers of all instructions but the constants.
+[[nodiscard]] std::vector<std::uint32_t> find_steps(const Program& program) {
+    std::vector<std::uint32_t> steps;
+    for (std::uint32_t number = 0; number < program.instructions.size(); ++number) {
+        if (program.instructions[number].kind != Kind::Constant) {
+            steps.push_back(number);
+        }
+    }
+    return steps;
 }
 
-std::vector<std::uint32_t> put_alike_together(const Program& program,
-                                              std::span<const std::uint32_t> instructions) {
+[[nodiscard]] std::size_t count_runs(const Program& program, std::span<const std::uint32_t> steps) {
+    std::size_t runs = 0;
+    std::size_t last = op_count;
+    for (const std::uint32_t number : steps) {
+        const std::size_t current = class_of(program.instructions[number]);
+        runs += current != last ? 1U : 0U;
+        last = current;
+    }
+    return runs;
+}
+
+[[nodiscard]] bool are_long(std::size_t runs, std::size_t steps) noexcept {
+    return runs * steps_of_a_run <= steps;
+}
+
+[[nodiscard]] std::vector<std::uint32_t> scheduled(const Program& program,
+                                                   std::span<const std::uint32_t> instructions) {
     constexpr std::uint32_t none = 0xFFFFFFFF;
     std::vector<std::uint32_t> place_of(program.values, none);  // of the instruction that gives it
     for (std::uint32_t place = 0; place < instructions.size(); ++place) {
@@ -87,6 +116,84 @@ std::vector<std::uint32_t> put_alike_together(const Program& program,
         queue.clear();
     }
     return order;
+}
+
+}  // namespace
+
+bool has_long_runs(const Program& program) {
+    const std::vector<std::uint32_t> steps = find_steps(program);
+    return are_long(count_runs(program, steps), steps.size());
+}
+
+std::optional<Program> put_alike_together(const Program& program) {
+    const std::vector<std::uint32_t> steps = find_steps(program);
+    const std::vector<std::uint32_t> order = scheduled(program, steps);
+    if (!are_long(count_runs(program, order), steps.size())) {
+        return std::nullopt;
+    }
+    Rewriter rewriter(program);
+    for (const Instruction& instruction : program.instructions) {
+        if (instruction.kind == Kind::Constant) {
+            rewriter.copy(instruction);
+        }
+    }
+    for (const std::uint32_t number : order) {
+        rewriter.copy(program.instructions[number]);
+    }
+    return rewriter.finish();
+}
+
+Program follow_chains(const Program& program) {
+    const std::vector<std::uint32_t> giver_of = program.find_definitions();
+    std::vector<std::uint32_t> depth(program.values, 0);
+    for (const Instruction& instruction : program.instructions) {
+        std::uint32_t deepest = 0;
+        for (const ValueId operand : program.operands_of(instruction)) {
+            deepest = std::max(deepest, depth[index_of(operand)] + 1);
+        }
+        std::fill_n(depth.begin() + static_cast<std::ptrdiff_t>(index_of(instruction.first_result)),
+                    instruction.results, deepest);
+    }
+
+    Rewriter rewriter(program);
+    std::vector<char> is_begun(program.instructions.size());
+    struct Visit {
+        std::uint32_t number;
+        std::size_t next_operand;
+        std::size_t deepest_operand;  // which comes last
+    };
+    std::vector<Visit> visits;
+    const auto begin = [&](ValueId value) {
+        const std::uint32_t number = giver_of[index_of(value)];
+        if (number == Program::no_instruction || is_begun[number] != 0) {
+            return;
+        }
+        is_begun[number] = 1;
+        const auto operands = program.operands_of(program.instructions[number]);
+        const auto deepest = std::ranges::max_element(
+            operands, {}, [&](ValueId operand) { return depth[index_of(operand)]; });
+        visits.push_back({number, 0, static_cast<std::size_t>(deepest - operands.begin())});
+    };
+    for (const ValueId output : program.outputs) {
+        begin(output);
+        while (!visits.empty()) {
+            Visit& visit = visits.back();
+            const Instruction& instruction = program.instructions[visit.number];
+            const auto operands = program.operands_of(instruction);
+            const std::size_t turn = visit.next_operand++;
+            if (turn > operands.size()) {
+                rewriter.copy(instruction);
+                visits.pop_back();
+            } else if (turn == operands.size()) {
+                if (!operands.empty()) {
+                    begin(operands[visit.deepest_operand]);
+                }
+            } else if (turn != visit.deepest_operand) {
+                begin(operands[turn]);
+            }
+        }
+    }
+    return rewriter.finish();
 }
 
 }  // namespace mgx

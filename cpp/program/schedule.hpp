@@ -1,21 +1,23 @@
 #pragma once
 
-// The order in which instructions run one at a time. See schedule.cpp.
+// The order of instructions that run one at a time. See schedule.cpp.
 
-#include <cstdint>
-#include <span>
-#include <vector>
+#include <optional>
 
 #include "program/program.hpp"
 
 namespace mgx {
 
-// Whether one loop can do both instructions.
-[[nodiscard]] bool are_alike(const Instruction& one, const Instruction& other) noexcept;
+// Whether many instructions with one operation follow one another, constants left out.
+[[nodiscard]] bool has_long_runs(const Program& program);
 
-// These instructions, given by their numbers in order, in an order in which many that are alike
-// follow one another, and each follows those whose results it needs.
-[[nodiscard]] std::vector<std::uint32_t> put_alike_together(
-    const Program& program, std::span<const std::uint32_t> instructions);
+// The program in an order in which many instructions with one operation follow one another, the
+// constants first; nothing if there is too little to do at any time for that to pay. The
+// inputs and the captured nodes keep their numbers.
+[[nodiscard]] std::optional<Program> put_alike_together(const Program& program);
+
+// The program in an order in which the longest chains are not interrupted: an instruction follows,
+// if that can be, the operand that takes the longest to get to.
+[[nodiscard]] Program follow_chains(const Program& program);
 
 }  // namespace mgx

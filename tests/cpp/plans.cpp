@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "core/errors.hpp"
 #include "program/lane_plan.hpp"
+#include "program/schedule.hpp"
 #include "program/slots.hpp"
 #include "program/thread_pool.hpp"
 #include "programs.hpp"
@@ -285,6 +287,19 @@ Program optimised(const Program& program) {
     return optimise(program, statistics);
 }
 
+Op op_of(const OpInfo& wanted) {
+    const OpInfo* row = operations().data();
+#define MGX_UNARY(Name, ...) \
+    if (row++ == &wanted) {  \
+        return Op::Name;     \
+    }
+#define MGX_BINARY(Name, ...) MGX_UNARY(Name)
+#include "core/ops.def"
+#undef MGX_UNARY
+#undef MGX_BINARY
+    throw std::invalid_argument("this is no row of ops.def");
+}
+
 }  // namespace
 
 TEST_CASE("ScalarPlan: values are the eager engine's to the last bit, and so are derivatives") {
@@ -296,7 +311,8 @@ TEST_CASE("ScalarPlan: values are the eager engine's to the last bit, and so are
             const Program better = optimised(program);
             const Numbers sources = author.sources(program.inputs + program.captured);
             const Outcome expected = run_eagerly(program, sources);
-            for (const Program* each : {&program, &better}) {
+            const Program chains = follow_chains(better);
+            for (const Program* each : {&program, &better, &chains}) {
                 const Outcome actual = run_scalar_plan(*each, sources);
                 require_all(actual.outputs, expected.outputs, same_bits);
                 require_all(actual.gradients, expected.gradients,
@@ -306,46 +322,90 @@ TEST_CASE("ScalarPlan: values are the eager engine's to the last bit, and so are
     }
 }
 
-TEST_CASE("ScalarPlan: every operation, also on operands of which one is the last result") {
+TEST_CASE("ScalarPlan: every operation, in every way of using the last result") {
     for (const OpInfo& row : operations()) {
         CAPTURE(row.name);
-        const auto number = static_cast<std::size_t>(&row - operations().data());
-        Writer writer(2, 0);
-        const ValueId x = writer.input(0);
-        const ValueId y = writer.input(1);
-        // Its number in `Op`, which has the unary operations first or last, as they are listed.
-        Op op = Op::Leaf;
-        std::size_t listed = 0;
-#define MGX_UNARY(Name, ...)  \
-    if (listed++ == number) { \
-        op = Op::Name;        \
-    }
-#define MGX_BINARY(Name, ...) \
-    if (listed++ == number) { \
-        op = Op::Name;        \
-    }
-#include "core/ops.def"
-#undef MGX_UNARY
-#undef MGX_BINARY
-        const ValueId z = writer.apply(Op::Sqrt, x);
-        Values outputs;
-        if (row.arity == 1) {
-            outputs = {writer.apply(op, z), writer.apply(op, z), writer.apply(op, y)};
-        } else {
-            const ValueId first = writer.apply(op, z, y);
-            const ValueId half = writer.apply(Op::Sqrt, x);
-            const ValueId second = writer.apply(op, y, half);
-            const ValueId third = writer.apply(Op::Sqrt, y);
-            outputs = {first, second, writer.apply(op, third, third), writer.apply(op, x, y)};
+        const Op op = op_of(row);
+        for (const bool is_only : {false, true}) {
+            CAPTURE(is_only);
+            Writer writer(2, 0);
+            const ValueId x = writer.input(0);
+            const ValueId y = writer.input(1);
+            const ValueId constant = writer.constant(1.375);
+            Values outputs;
+            const auto last = [&] {
+                const ValueId root = writer.apply(Op::Sqrt, x);
+                if (!is_only) {
+                    outputs.push_back(root);
+                }
+                return root;
+            };
+            if (row.arity == 1) {
+                outputs.push_back(writer.apply(op, last()));
+                outputs.push_back(writer.apply(op, y));
+            } else {
+                outputs.push_back(writer.apply(op, last(), y));
+                outputs.push_back(writer.apply(op, y, last()));
+                const ValueId both = last();
+                outputs.push_back(writer.apply(op, both, both));
+                outputs.push_back(writer.apply(op, last(), constant));
+                outputs.push_back(writer.apply(op, constant, last()));
+                outputs.push_back(writer.apply(op, x, y));
+                outputs.push_back(writer.apply(op, y, constant));
+                outputs.push_back(writer.apply(op, constant, y));
+                outputs.push_back(writer.apply(op, y, y));
+            }
+            const Program program = writer.returning(outputs);
+            for (const Numbers& sources : {Numbers{0.75, 1.25}, Numbers{1.5, 1.5}}) {
+                const Outcome expected = run_eagerly(program, sources);
+                const Outcome actual = run_scalar_plan(program, sources);
+                require_all(actual.outputs, expected.outputs, same_bits);
+                require_all(actual.gradients, expected.gradients, are_close);
+            }
         }
-        const Program program = writer.returning(outputs);
-        for (const Numbers& sources : {Numbers{0.75, 1.25}, Numbers{1.5, 1.5}}) {
-            const Outcome expected = run_eagerly(program, sources);
-            const Outcome actual = run_scalar_plan(program, sources);
-            require_all(actual.outputs, expected.outputs, same_bits);
-            require_all(actual.gradients, expected.gradients, are_close);
-        }
     }
+}
+
+TEST_CASE("ScalarPlan: every operation in runs") {
+    constexpr std::uint32_t width = 48;
+    Writer writer(width, 1);
+    Values values;
+    for (std::uint32_t i = 0; i < width; ++i) {
+        values.push_back(writer.input(i));
+    }
+    std::mt19937 generator(1);
+    const ValueId low = writer.constant(0.625);
+    const ValueId high = writer.constant(1.75);
+    for (std::uint32_t layer = 0; layer < 12; ++layer) {
+        Values next;
+        for (std::uint32_t i = 0; i < width; ++i) {
+            const OpInfo& row = operations()[(layer * 3 + i % 3) % operations().size()];
+            const ValueId other = values[generator() % width];
+            ValueId result = row.arity == 1 ? writer.apply(op_of(row), values[i])
+                                            : writer.apply(op_of(row), values[i], other);
+            if (i % 4 == 0) {
+                result = writer.power(other, 1.5);
+            } else if (i % 4 == 1) {
+                result = writer.sum({values[i], other, writer.captured(0)});
+            }
+            result = writer.apply(Op::Maximum, result, low);
+            next.push_back(writer.apply(Op::Minimum, result, high));
+        }
+        values = std::move(next);
+    }
+    const Program program = writer.returning(values);
+    const std::optional<Program> alike = put_alike_together(program);
+    REQUIRE(alike.has_value());
+    CHECK_FALSE(has_long_runs(program));
+    CHECK(has_long_runs(*alike));
+    Numbers sources;
+    for (std::uint32_t i = 0; i <= width; ++i) {
+        sources.push_back(0.75 + i / 64.0);
+    }
+    const Outcome expected = run_eagerly(program, sources);
+    const Outcome actual = run_scalar_plan(*alike, sources);
+    require_all(actual.outputs, expected.outputs, same_bits);
+    require_all(actual.gradients, expected.gradients, are_close);
 }
 
 TEST_CASE("ScalarPlan: powers with the usual exponents at the edge of what a float holds") {
