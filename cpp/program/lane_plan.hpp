@@ -108,13 +108,16 @@ private:
         std::uint32_t first_pointer;  // of an Affine, in the workspace's
         bool is_first;                // to give its operands adjoints: they are not zeroed
     };
-    struct Workspace;
+    struct Workspace;  // lane_memory.hpp
     struct Chunk;
     struct Memory;
-    class Block;
-    class Builder;
+    class Block;    // lane_block.cpp
+    class Builder;  // lane_plan_builder.cpp
 
+    void build(const Wish& wish);
     void do_chunk(const Batch& batch, Memory& memory, std::size_t number) const;
+    void run_block(const Batch& batch, const Weights<const double>& weights, Workspace& workspace,
+                   Chunk& chunk, std::size_t first_sample, std::size_t samples) const;
     static void check(const Batch& batch, Memory& memory);
     void prepare(Workspace& workspace, std::size_t stride) const;
     void add_up(const Batch& batch, Memory& memory) const;
