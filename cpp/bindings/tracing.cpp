@@ -88,23 +88,31 @@ public:
     void close() {
         stop();
         std::vector<NodeId> left;
-        const auto list_left = [&left](const py::list& values, std::uint32_t own_counts) {
-            for (const py::handle value : values) {
-                const LiveNode node = live_node(as_value(value.ptr()));
-                if (node.node->count > own_counts || Py_REFCNT(value.ptr()) > 1) {
-                    left.push_back(node.id);
-                }
+        std::vector<py::object> left_takes;
+        // Takes hold what they take from, the last one first, and so the inputs: they go before.
+        while (!taken_.empty()) {
+            py::object value = taken_.attr("pop")();
+            const LiveNode node = live_node(as_value(value.ptr()));
+            if (node.node->count > 2 || Py_REFCNT(value.ptr()) > 1) {  // of wrapper and recorder
+                left.push_back(node.id);
+                left_takes.push_back(std::move(value));
+            } else {
+                recorder_.forget_take(node.id);
             }
-        };
-        list_left(inputs_, 1);
-        list_left(taken_, 2);  // of the wrapper and of the recorder
+        }
+        for (const py::handle input : inputs_) {
+            const LiveNode node = live_node(as_value(input.ptr()));
+            if (node.node->count > 1 ||
+                Py_REFCNT(input.ptr()) > 1) {  // of the wrapper and the list
+                left.push_back(node.id);
+            }
+        }
         if (!left.empty()) {
             const std::vector<NodeId> dependents = arena.dependents(left);
             left.insert(left.end(), dependents.begin(), dependents.end());
             retire_all(left);
         }
         inputs_ = py::list();
-        taken_ = py::list();
     }
 
     [[nodiscard]] static Trace& current() { return *current_; }

@@ -48,6 +48,12 @@ public:
         arena_.retain(arena_.live(node));
     }
 
+    // The node is of no interest any more.
+    void forget_take(NodeId node) {
+        takes_.erase(node);
+        arena_.release(arena_.live(node));
+    }
+
     // The program that computes the outputs of the inputs, which are leaves. Throws CannotRecord.
     [[nodiscard]] Recording record(std::span<const LiveNode> inputs,
                                    std::span<const LiveNode> outputs) const;
