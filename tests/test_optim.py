@@ -292,7 +292,7 @@ def test_bad_parameters(params: str) -> None:
 @pytest.mark.parametrize("setting", [-1, -0.1, -1e-300, -math.inf, math.nan])
 def test_negative_settings(name: str, setting: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be 0 or positive, not {setting}"):
-        SGD([Value(1.0)], **{"lr": 0.1, name: setting})
+        SGD([Value(1.0)], **{"lr": 0.1, name: setting})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay"])

@@ -5,6 +5,13 @@
 
 #include "bindings/parameters.hpp"
 
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "bindings/tracing.hpp"
@@ -13,6 +20,8 @@
 namespace mgx {
 
 namespace {
+
+using State = py::array_t<double, py::array::c_style>;
 
 class Parameters {
 public:
@@ -42,42 +51,110 @@ public:
         }
     }
 
-    void sgd_step(double lr, double momentum, double weight_decay, const py::buffer& velocities) {
-        if (!allow("changing the number")) {
-            throw py::error_already_set();
-        }
-        const auto step_each = [&](auto step) {
-            const Node* weight = nullptr;
-            for (Node* node : nodes_) {
-                node->data_value -= lr * step(*node);
-                node->set(Flags::IntegerData, false);
-                weight = node->has(Flags::IsWeight) ? node : weight;
-            }
-            if (weight != nullptr) {
-                arena.changed(*weight);  // one stands for all
-            }
-        };
-        const auto decayed = [weight_decay](const Node& node) {
-            return weight_decay == 0.0 ? node.grad_value
-                                       : node.grad_value + weight_decay * node.data_value;
-        };
+    void sgd_step(double lr, double momentum, double dampening, double weight_decay, bool nesterov,
+                  std::optional<State> velocities, bool is_first) {
+        const Decay decayed{weight_decay};
         if (momentum == 0.0) {
-            step_each(decayed);
+            step_each([&](double p, double g, std::size_t) { return p - lr * decayed(p, g); });
             return;
         }
-        const py::buffer_info buffer = velocities.request(true);
-        if (static_cast<std::size_t>(buffer.size) != nodes_.size() ||
-            buffer.format != py::format_descriptor<double>::format()) {
-            throw py::value_error("velocities must be floats, one for each of params");
-        }
-        auto* velocity = static_cast<double*>(buffer.ptr);
-        step_each([&](const Node& node) {
-            *velocity = momentum * *velocity + decayed(node);
-            return *velocity++;
+        double* const velocity = numbers(velocities, "momentum_buffer");
+        step_each([&](double p, double g, std::size_t i) {
+            g = decayed(p, g);
+            velocity[i] = is_first ? g : momentum * velocity[i] + (1.0 - dampening) * g;
+            return p - lr * (nesterov ? g + momentum * velocity[i] : velocity[i]);
+        });
+    }
+
+    void rmsprop_step(double lr, double alpha, double eps, double weight_decay, double momentum,
+                      State square_avg, std::optional<State> grad_avg,
+                      std::optional<State> velocities) {
+        const Decay decayed{weight_decay};
+        double* const squares = numbers(square_avg, "square_avg");
+        double* const means = grad_avg.has_value() ? numbers(grad_avg, "grad_avg") : nullptr;
+        double* const velocity = momentum != 0.0 ? numbers(velocities, "momentum_buffer") : nullptr;
+        step_each([&](double p, double g, std::size_t i) {
+            g = decayed(p, g);
+            squares[i] = alpha * squares[i] + (1.0 - alpha) * g * g;
+            double variance = squares[i];
+            if (means != nullptr) {
+                means[i] += (1.0 - alpha) * (g - means[i]);
+                variance -= means[i] * means[i];
+            }
+            double change = g / (std::sqrt(variance) + eps);
+            if (velocity != nullptr) {
+                change = velocity[i] = momentum * velocity[i] + change;
+            }
+            return p - lr * change;
+        });
+    }
+
+    // The number of the step, the first one being 1, tells how far the averages are from theirs.
+    void adam_step(double lr, double beta1, double beta2, double eps, double weight_decay,
+                   bool decays_apart, double step, State exp_avg, State exp_avg_sq,
+                   std::optional<State> max_exp_avg_sq) {
+        const Decay decayed{decays_apart ? 0.0 : weight_decay};
+        const double kept = decays_apart ? 1.0 - lr * weight_decay : 1.0;
+        double* const means = numbers(exp_avg, "exp_avg");
+        double* const squares = numbers(exp_avg_sq, "exp_avg_sq");
+        double* const largest =
+            max_exp_avg_sq.has_value() ? numbers(max_exp_avg_sq, "max_exp_avg_sq") : nullptr;
+        const double step_size = lr / (1.0 - std::pow(beta1, step));
+        const double root_correction = std::sqrt(1.0 - std::pow(beta2, step));
+        step_each([&](double p, double g, std::size_t i) {
+            g = decayed(p, g);
+            means[i] += (1.0 - beta1) * (g - means[i]);
+            squares[i] = beta2 * squares[i] + (1.0 - beta2) * g * g;
+            double square = squares[i];
+            if (largest != nullptr) {
+                square = largest[i] = std::max(largest[i], square);
+            }
+            return kept * p - step_size * (means[i] / (std::sqrt(square) / root_correction + eps));
         });
     }
 
 private:
+    // The penalty on the squares of parameters, as a part of the gradient.
+    struct Decay {
+        double weight_decay;
+        [[nodiscard]] double operator()(double p, double g) const noexcept {
+            return weight_decay == 0.0 ? g : g + weight_decay * p;
+        }
+    };
+
+    // The numbers that an optimiser remembers, one for each parameter.
+    [[nodiscard]] double* numbers(std::optional<State>& state, const char* name) const {
+        if (!state.has_value()) {
+            throw py::value_error(std::string(name) + " must be given");
+        }
+        return numbers(*state, name);
+    }
+    [[nodiscard]] double* numbers(State& state, const char* name) const {
+        if (state.ndim() != 1 || static_cast<std::size_t>(state.size()) != nodes_.size()) {
+            throw py::value_error(std::string(name) +
+                                  " must be a vector with a number for each of params");
+        }
+        return state.mutable_data();
+    }
+
+    // Give each parameter the data step(data, gradient, place).
+    template <typename Step>
+    void step_each(Step step) {
+        if (!allow("changing the number")) {
+            throw py::error_already_set();
+        }
+        const Node* weight = nullptr;
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            Node* const node = nodes_[i];
+            node->data_value = step(node->data_value, node->grad_value, i);
+            node->set(Flags::IntegerData, false);
+            weight = node->has(Flags::IsWeight) ? node : weight;
+        }
+        if (weight != nullptr) {
+            arena.changed(*weight);  // one stands for all
+        }
+    }
+
     py::tuple values_;
     std::vector<Node*> nodes_;
 };
@@ -90,9 +167,17 @@ void add_parameters(py::module_& module) {
         .def(py::init<const py::list&>(), "values"_a, py::pos_only())
         .def_property_readonly("values", &Parameters::values, "The Values, as a new list.")
         .def("zero_grads", &Parameters::zero_grads, "Set the gradients to 0.")
-        .def("sgd_step", &Parameters::sgd_step, "lr"_a, "momentum"_a, "weight_decay"_a,
-             "velocities"_a, py::pos_only(),
-             "Do a step of stochastic gradient descent; see :class:`microgradx.optim.SGD`.")
+        .def("sgd_step", &Parameters::sgd_step, "lr"_a, "momentum"_a, "dampening"_a,
+             "weight_decay"_a, "nesterov"_a, "momentum_buffer"_a, "is_first"_a, py::pos_only(),
+             "Do a step of :class:`microgradx.optim.SGD`.")
+        .def("rmsprop_step", &Parameters::rmsprop_step, "lr"_a, "alpha"_a, "eps"_a,
+             "weight_decay"_a, "momentum"_a, "square_avg"_a, "grad_avg"_a, "momentum_buffer"_a,
+             py::pos_only(), "Do a step of :class:`microgradx.optim.RMSprop`.")
+        .def("adam_step", &Parameters::adam_step, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
+             "weight_decay"_a, "decays_apart"_a, "step"_a, "exp_avg"_a, "exp_avg_sq"_a,
+             "max_exp_avg_sq"_a, py::pos_only(),
+             "Do a step of :class:`microgradx.optim.Adam`, or of AdamW, whose weights decay apart "
+             "from the\ngradients.")
         .def("__reduce__", [](const py::object& self) {
             return py::make_tuple(py::type::of(self), py::make_tuple(self.attr("values")));
         });

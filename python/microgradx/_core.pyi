@@ -1,6 +1,5 @@
 """The engine of microgradx: expression graphs of scalars in a C++ arena."""
 
-from array import array
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, TypeAlias, overload
@@ -163,7 +162,41 @@ class Parameters:
     def values(self) -> list[Value]: ...
     def zero_grads(self) -> None: ...
     def sgd_step(
-        self, lr: float, momentum: float, weight_decay: float, velocities: array[float], /
+        self,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        momentum_buffer: _Floats | None,
+        is_first: bool,
+        /,
+    ) -> None: ...
+    def rmsprop_step(
+        self,
+        lr: float,
+        alpha: float,
+        eps: float,
+        weight_decay: float,
+        momentum: float,
+        square_avg: _Floats,
+        grad_avg: _Floats | None,
+        momentum_buffer: _Floats | None,
+        /,
+    ) -> None: ...
+    def adam_step(
+        self,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decays_apart: bool,
+        step: float,
+        exp_avg: _Floats,
+        exp_avg_sq: _Floats,
+        max_exp_avg_sq: _Floats | None,
+        /,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 

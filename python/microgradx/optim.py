@@ -1,18 +1,24 @@
-"""Optimisers: they change parameters so that what was differentiated gets smaller."""
+"""Optimisers: they change parameters so that what was differentiated gets smaller.
+
+Their rules, settings and defaults are those of ``torch.optim``.
+"""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from microgradx import _core
 from microgradx.engine import Value
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 
-def _setting(name: str, number: float) -> float:
+def _number(name: str, number: float) -> float:
     if not isinstance(number, Real):
         raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
     if not number >= 0:
@@ -20,40 +26,35 @@ def _setting(name: str, number: float) -> float:
     return float(number)
 
 
-class SGD:
-    """Stochastic gradient descent, with momentum and weight decay if wanted.
+def _decay(name: str, number: float) -> float:
+    if not _number(name, number) < 1:
+        raise ValueError(f"{name} must be less than 1, not {number}")
+    return float(number)
 
-    A step does, for each parameter with the data `p` and the gradient `g`::
 
-        g = g + weight_decay * p
-        v = momentum * v + g        # v is 0 at first
-        p = p - lr * v
-
-    as ``torch.optim.SGD`` does.
+class Optimizer:
+    """What all optimisers have in common.
 
     Parameters
     ----------
     params : iterable of Value
         The parameters, each once, such as ``model.parameters()``.
-    lr : float
-        The learning rate, which may be assigned at any time, as may be the other two.
-    momentum : float, default 0
-        How much of the last step goes into the next.
-    weight_decay : float, default 0
-        The factor of the penalty on the squares of the parameters.
 
     Raises
     ------
     TypeError
-        If `params` is not an iterable of Values, or another argument not a real number.
+        If `params` is not an iterable of Values.
     ValueError
-        If `params` is empty or names a parameter twice, or if `lr`, `momentum` or `weight_decay`
-        is negative or NaN.
+        If `params` is empty or names a parameter twice.
     """
 
-    def __init__(
-        self, params: Iterable[Value], lr: float, momentum: float = 0, weight_decay: float = 0
-    ) -> None:
+    # The names of the attributes that a state consists of: settings, which are numbers and may be
+    # assigned at any time, and what is remembered from step to step, a vector with a number for
+    # each parameter, or None as long as there is nothing to remember.
+    _settings: ClassVar[tuple[str, ...]] = ()
+    _memories: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Iterable[Value]) -> None:
         if isinstance(params, Value):
             raise TypeError("params must be an iterable of Values, not one Value: write [value]")
         if not isinstance(params, Iterable):
@@ -64,10 +65,10 @@ class SGD:
             raise ValueError("params is empty: there is nothing to optimise")
         if len(set(map(id, values))) < len(values):
             raise ValueError("params names a parameter twice: it would take two steps at once")
-        self.lr = _setting("lr", lr)
-        self.momentum = _setting("momentum", momentum)
-        self.weight_decay = _setting("weight_decay", weight_decay)
-        self._velocities = array("d", [0.0]) * len(values)
+        self._count = len(values)
+        self._steps = 0
+        for name in self._memories:
+            setattr(self, name, None)
 
     @property
     def params(self) -> list[Value]:
@@ -80,4 +81,324 @@ class SGD:
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        self._parameters.sgd_step(self.lr, self.momentum, self.weight_decay, self._velocities)
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and all that is remembered from step to step.
+
+        Returns
+        -------
+        dict
+            Numbers and, for what is remembered for each parameter, arrays of float64 with a number
+            for each; None where there is nothing yet. ``"steps"`` counts the steps taken.
+        """
+        memories = {name: getattr(self, name) for name in self._memories}
+        return {
+            **{name: getattr(self, name) for name in self._settings},
+            "steps": self._steps,
+            **{name: None if kept is None else kept.copy() for name, kept in memories.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was called.
+
+        Parameters
+        ----------
+        state : mapping
+            As :meth:`state_dict` returned it, for as many parameters in the same order.
+
+        Raises
+        ------
+        KeyError
+            If an entry is missing, or there is one that is none of this optimiser's.
+        ValueError
+            If an array has not a number for each parameter. Nothing has been changed then.
+        """
+        names = (*self._settings, "steps", *self._memories)
+        for name in names:
+            if name not in state:
+                raise KeyError(f"state has no entry {name!r}")
+        for name in state:
+            if name not in names:
+                raise KeyError(f"state has an entry {name!r}, which {type(self).__name__} has not")
+        memories = {name: state[name] for name in self._memories}
+        for name, kept in memories.items():
+            if kept is not None:
+                memories[name] = np.array(kept, dtype=np.float64)
+                if memories[name].shape != (self._count,):
+                    raise ValueError(
+                        f"state[{name!r}] must have shape ({self._count},), a number for each "
+                        f"parameter, not {memories[name].shape}"
+                    )
+        for name in self._settings:
+            setattr(self, name, state[name])
+        self._steps = int(state["steps"])
+        for name, kept in memories.items():
+            setattr(self, name, kept)
+
+    def _zeros(self) -> npt.NDArray[np.float64]:
+        return np.zeros(self._count)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum and weight decay if wanted.
+
+    A step does, for each parameter with the data `p` and the gradient `g`::
+
+        g = g + weight_decay * p
+        v = momentum * v + (1 - dampening) * g    # v = g at first
+        p = p - lr * v                            # lr * (g + momentum * v) if nesterov
+
+    as ``torch.optim.SGD`` does.
+
+    Parameters
+    ----------
+    params : iterable of Value
+        The parameters, each once, such as ``model.parameters()``.
+    lr : float, default 0.001
+        The learning rate, which may be assigned at any time, as may be the others.
+    momentum : float, default 0
+        How much of the last step goes into the next.
+    weight_decay : float, default 0
+        The factor of the penalty on the squares of the parameters.
+    dampening : float, default 0
+        How much less of the gradient goes into a step with momentum.
+    nesterov : bool, default False
+        Whether the gradient counts as if the step were taken already (Nesterov's momentum).
+
+    Raises
+    ------
+    TypeError
+        If `params` is not an iterable of Values, or another argument not a real number.
+    ValueError
+        If `params` is empty or names a parameter twice, if `lr`, `momentum` or `weight_decay` is
+        negative or NaN, or if Nesterov's momentum is wanted without momentum or with dampening.
+    """
+
+    _settings = ("lr", "momentum", "weight_decay", "dampening", "nesterov")
+    _memories = ("momentum_buffer",)
+    momentum_buffer: npt.NDArray[np.float64] | None
+
+    def __init__(
+        self,
+        params: Iterable[Value],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        weight_decay: float = 0,
+        dampening: float = 0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(params)
+        self.lr = _number("lr", lr)
+        self.momentum = _number("momentum", momentum)
+        self.weight_decay = _number("weight_decay", weight_decay)
+        self.dampening = _number("dampening", dampening)
+        self.nesterov = bool(nesterov)
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError("nesterov needs a momentum, and no dampening")
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        velocities = self.momentum_buffer
+        if velocities is None and self.momentum != 0:
+            velocities = self._zeros()
+        self._parameters.sgd_step(
+            self.lr,
+            self.momentum,
+            self.dampening,
+            self.weight_decay,
+            self.nesterov,
+            velocities,
+            self.momentum_buffer is None,
+        )
+        self.momentum_buffer = velocities
+        self._steps += 1
+
+
+class RMSprop(Optimizer):
+    """Steps divided by a running average of the gradients' size.
+
+    A step does, for each parameter with the data `p` and the gradient `g`::
+
+        g = g + weight_decay * p
+        s = alpha * s + (1 - alpha) * g**2    # s is 0 at first
+        v = momentum * v + g / (sqrt(s) + eps)
+        p = p - lr * v
+
+    as ``torch.optim.RMSprop`` does. If it is centered, the square of a running average of `g` is
+    subtracted from `s` under the root.
+
+    Parameters
+    ----------
+    params : iterable of Value
+        The parameters, each once, such as ``model.parameters()``.
+    lr : float, default 0.01
+        The learning rate, which may be assigned at any time, as may be the others.
+    alpha : float, default 0.99
+        How much of an average is kept at a step.
+    eps : float, default 1e-8
+        What is added to the divisor.
+    weight_decay : float, default 0
+        The factor of the penalty on the squares of the parameters.
+    momentum : float, default 0
+        How much of the last step goes into the next.
+    centered : bool, default False
+        Whether the gradients' variance stands for the mean of their squares.
+
+    Raises
+    ------
+    TypeError
+        If `params` is not an iterable of Values, or another argument not a real number.
+    ValueError
+        If `params` is empty or names a parameter twice, or if a number is negative or NaN.
+    """
+
+    _settings = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")
+    _memories = ("square_avg", "grad_avg", "momentum_buffer")
+    square_avg: npt.NDArray[np.float64] | None
+    grad_avg: npt.NDArray[np.float64] | None
+    momentum_buffer: npt.NDArray[np.float64] | None
+
+    def __init__(
+        self,
+        params: Iterable[Value],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(params)
+        self.lr = _number("lr", lr)
+        self.alpha = _number("alpha", alpha)
+        self.eps = _number("eps", eps)
+        self.weight_decay = _number("weight_decay", weight_decay)
+        self.momentum = _number("momentum", momentum)
+        self.centered = bool(centered)
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        if self.square_avg is None:
+            self.square_avg = self._zeros()
+        if self.grad_avg is None and self.centered:
+            self.grad_avg = self._zeros()
+        if self.momentum_buffer is None and self.momentum != 0:
+            self.momentum_buffer = self._zeros()
+        self._parameters.rmsprop_step(
+            self.lr,
+            self.alpha,
+            self.eps,
+            self.weight_decay,
+            self.momentum,
+            self.square_avg,
+            self.grad_avg if self.centered else None,
+            self.momentum_buffer,
+        )
+        self._steps += 1
+
+
+class Adam(Optimizer):
+    """Steps by running averages of the gradients and of their squares (Kingma and Ba, 2015).
+
+    A step does, for each parameter with the data `p` and the gradient `g`, at step `t`, counted
+    from 1::
+
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g       # m and s are 0 at first
+        s = beta2 * s + (1 - beta2) * g**2
+        p = p - lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)
+
+    as ``torch.optim.Adam`` does.
+
+    Parameters
+    ----------
+    params : iterable of Value
+        The parameters, each once, such as ``model.parameters()``.
+    lr : float, default 0.001
+        The learning rate, which may be assigned at any time, as may be the others.
+    betas : pair of float, default (0.9, 0.999)
+        How much of the two averages is kept at a step.
+    eps : float, default 1e-8
+        What is added to the divisor.
+    weight_decay : float, default 0
+        The factor of the penalty on the squares of the parameters.
+    amsgrad : bool, default False
+        Whether the largest `s` so far is divided by (Reddi, Kale and Kumar, 2018).
+
+    Raises
+    ------
+    TypeError
+        If `params` is not an iterable of Values, or another argument not a real number.
+    ValueError
+        If `params` is empty or names a parameter twice, if a number is negative or NaN, or if one
+        of `betas` is not less than 1.
+    """
+
+    _settings = ("lr", "betas", "eps", "weight_decay", "amsgrad")
+    _memories = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _decays_apart: ClassVar[bool] = False
+    exp_avg: npt.NDArray[np.float64] | None
+    exp_avg_sq: npt.NDArray[np.float64] | None
+    max_exp_avg_sq: npt.NDArray[np.float64] | None
+
+    def __init__(
+        self,
+        params: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(params)
+        self.lr = _number("lr", lr)
+        beta1, beta2 = betas
+        self.betas = (_decay("betas[0]", beta1), _decay("betas[1]", beta2))
+        self.eps = _number("eps", eps)
+        self.weight_decay = _number("weight_decay", weight_decay)
+        self.amsgrad = bool(amsgrad)
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        if self.exp_avg is None or self.exp_avg_sq is None:
+            self.exp_avg, self.exp_avg_sq = self._zeros(), self._zeros()
+        if self.max_exp_avg_sq is None and self.amsgrad:
+            self.max_exp_avg_sq = self._zeros()
+        beta1, beta2 = self.betas
+        self._parameters.adam_step(
+            self.lr,
+            beta1,
+            beta2,
+            self.eps,
+            self.weight_decay,
+            self._decays_apart,
+            self._steps + 1,
+            self.exp_avg,
+            self.exp_avg_sq,
+            self.max_exp_avg_sq if self.amsgrad else None,
+        )
+        self._steps += 1
+
+
+class AdamW(Adam):
+    """Adam whose weights decay apart from the gradients (Loshchilov and Hutter, 2019).
+
+    As :class:`Adam`, but a step begins with ``p = p - lr * weight_decay * p``, and `g` is the
+    gradient alone, as ``torch.optim.AdamW`` does.
+
+    Parameters and raises as :class:`Adam`; `weight_decay` is 0.01 by default.
+    """
+
+    _decays_apart = True
+
+    def __init__(
+        self,
+        params: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
