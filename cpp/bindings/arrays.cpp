@@ -164,7 +164,7 @@ void add_arrays(py::module_& module) {
                "TypeError\n    If an element is not a real number.\n"
                "ValueError\n    If `array` is ragged.\n\n"
                "Examples\n--------\n"
-               ">>> microgradx.values([[1, 2.5]])\n"
+               ">>> import microgradx\n>>> microgradx.values([[1, 2.5]])\n"
                "[[Value(data=1.0, grad=0), Value(data=2.5, grad=0)]]");
     module.def("data", &numbers_of<&Node::data_value>, "values"_a, py::pos_only(),
                "Collect the data of Values in an array.\n\n"

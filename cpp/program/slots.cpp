@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <numeric>
 #include <queue>
+#include <utility>
 
 namespace mgx {
 
 std::uint32_t allocate_slots(std::vector<Tenancy>& tenancies) {
     std::vector<std::uint32_t> order(tenancies.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return tenancies[i].from; });
+    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(tenancies[i].from, i); });
     const auto ends_later = [&](std::uint32_t one, std::uint32_t other) {
         return tenancies[one].until > tenancies[other].until;
     };

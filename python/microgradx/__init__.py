@@ -1,11 +1,11 @@
 """Scalar automatic differentiation: micrograd's API and graph on a C++ arena.
 
 The engine is :class:`microgradx.engine.Value`; the neural networks built on it are in
-:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.optim`. :func:`compile` records
-functions of Values and replays them over whole data sets.
+:mod:`microgradx.nn`, and what trains them in :mod:`microgradx.losses` and :mod:`microgradx.optim`.
+:func:`compile` records functions of Values and replays them over whole data sets.
 """
 
-from microgradx import engine, nn, optim
+from microgradx import engine, losses, nn, optim
 from microgradx._core import (
     TraceError,
     __version__,
@@ -45,6 +45,7 @@ __all__ = [
     "greater",
     "install_as_micrograd",
     "less",
+    "losses",
     "maximum",
     "mean",
     "minimum",

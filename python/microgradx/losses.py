@@ -1,0 +1,368 @@
+"""Losses: how far what a model says is from what it should say.
+
+Names, the order of arguments and reductions are those of ``torch.nn.functional``. All work on
+Values alone, on lists of them nested however deep, and in compiled functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from microgradx import _core
+from microgradx.compiler import take
+from microgradx.engine import Value
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge",
+    "l2",
+    "log_softmax",
+    "mse",
+    "softmax",
+]
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+_Scalar: TypeAlias = Value | float
+
+
+def mse(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Squared differences, ``(input - target)**2``.
+
+    Parameters
+    ----------
+    input : Value, or nested lists of Values
+        What the model says.
+    target : number, Value, array, or nested lists of these
+        What it should say, nested likewise.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Whether the mean or the sum is returned, or every loss by itself.
+
+    Returns
+    -------
+    Value
+        With reduction 'none' nested as `input` is.
+
+    Raises
+    ------
+    ValueError
+        If `target` is nested in another way than `input`, if there is nothing to take the mean of,
+        or if `reduction` is none of the three.
+    TypeError
+        If there is something that is neither a Value nor a number.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> losses.mse([Value(1.0), Value(4.0)], [1.0, 2.0]).data
+    2.0
+    """
+    if reduction in ("mean", "sum"):
+        differences = [x + -y for x, y in _pairs(input, target)]
+        squares = _core.dot(differences, differences)
+        return squares if reduction == "sum" else squares / _count(differences)
+    return _reduced(input, target, lambda x, y: (x - y) ** 2, reduction)
+
+
+def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Max-margin loss, ``max(0, 1 - target * input)``, of scores for the classes -1 and 1.
+
+    Parameters
+    ----------
+    input : Value, or nested lists of Values
+        The scores.
+    target : number, Value, array, or nested lists of these
+        The classes, -1 or 1, nested likewise.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Whether the mean or the sum is returned, or every loss by itself.
+
+    Returns and raises as :func:`mse`.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> losses.hinge([Value(0.5), Value(-3.0)], [1, -1], reduction="sum").data
+    0.5
+    """
+    return _reduced(input, target, lambda x, y: (1 + -y * x).relu(), reduction)
+
+
+def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    """Cross-entropy of logits for two classes, without overflow however large they are.
+
+    It is ``-target * log(sigmoid(input)) - (1 - target) * log(1 - sigmoid(input))``.
+
+    Parameters
+    ----------
+    input : Value, or nested lists of Values
+        The logits.
+    target : number, Value, array, or nested lists of these
+        The probabilities of the class 1, from 0 to 1, nested likewise.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Whether the mean or the sum is returned, or every loss by itself.
+
+    Returns and raises as :func:`mse`.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> losses.binary_cross_entropy_with_logits(Value(0.0), 1).data  # log(2)
+    0.6931471805599453
+    """
+
+    def loss(x: Value, y: _Scalar) -> Value:
+        # The larger of x and 0 has half the derivative of each where they are equal, which is just
+        # what the sigmoid of 0 is.
+        return _core.maximum(x, 0.0) + -y * x + (1 + (-abs(x)).exp()).log()
+
+    return _reduced(input, target, loss, reduction)
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    *,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Cross-entropy of logits for several classes, without overflow however large they are.
+
+    Parameters
+    ----------
+    input : sequence of Value, or sequence of such sequences
+        The logits of the classes, for one sample or for each of several.
+    target : int, Value or sequence of these; or probabilities nested as `input` is
+        For each sample the number of its class, from 0 on, or the probability of each class. In a
+        compiled function the number may be an argument.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Whether the mean or the sum over the samples is returned, or every loss by itself.
+    label_smoothing : float, default 0
+        How much of the probability is spread evenly over all classes, from 0 to 1.
+
+    Returns
+    -------
+    Value
+        With reduction 'none' a list of them, one for each sample, if there are several.
+
+    Raises
+    ------
+    IndexError
+        If there is no class with such a number.
+    ValueError
+        If `target` does not fit `input`, if there are no classes or nothing to take the mean of, or
+        if `reduction` is none of the three.
+    TypeError
+        If there is something that is neither a Value nor a number.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> losses.cross_entropy([Value(1000.0), Value(0.0)], 1).data
+    1000.0
+    """
+    _check(reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, not {label_smoothing}")
+    rows = _listed(input, "input")
+    if not isinstance(rows, list):
+        raise ValueError("input must be a sequence of logits, not a single one")
+    targets = _listed(target, "target")
+    if not rows or not isinstance(rows[0], list):
+        return _cross_entropy(rows, targets, label_smoothing)
+    if not isinstance(targets, list) or len(targets) != len(rows):
+        raise ValueError(f"target must be a sequence of {len(rows)}, one for each sample of input")
+    losses = [_cross_entropy(*pair, label_smoothing) for pair in zip(rows, targets, strict=True)]
+    return _total(losses, reduction)
+
+
+def _cross_entropy(logits: Any, target: Any, smoothing: float) -> Value:
+    if not isinstance(logits, list) or not logits:
+        raise ValueError("input must have the logits of at least one class for each sample")
+    total = _log_sum_exp(logits)
+    if isinstance(target, list):
+        if len(target) != len(logits):
+            raise ValueError(f"target has {len(target)} probabilities of {len(logits)} classes")
+        expected = _core.dot(logits, target)
+        total = total * _core.sum(target)
+    else:
+        expected = take(logits, target)
+    if smoothing:
+        expected = (1 - smoothing) * expected + smoothing * _core.mean(logits)
+    return total - expected
+
+
+def log_softmax(input: Any) -> Any:
+    """Logarithms of :func:`softmax`, without overflow however large the logits are.
+
+    Parameters
+    ----------
+    input : sequence of Value, or nested sequences of them
+        The logits; the innermost sequences are those of one sample.
+
+    Returns
+    -------
+    list of Value
+        Nested as `input` is.
+
+    Raises
+    ------
+    ValueError
+        If there are no logits.
+    TypeError
+        If there is something that is neither a Value nor a number.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> [x.data for x in losses.log_softmax([Value(1000.0), Value(0.0)])]
+    [0.0, -1000.0]
+    """
+
+    def of_row(logits: list[Any]) -> list[Value]:
+        total = _log_sum_exp(logits)
+        return [x - total for x in logits]
+
+    return _each_row(_listed(input, "input"), of_row)
+
+
+def softmax(input: Any) -> Any:
+    """Probabilities of classes by their logits, ``exp(x) / sum(exp(x))``.
+
+    Parameters, returns and raises as :func:`log_softmax`.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> [x.data for x in losses.softmax([Value(1000.0), Value(1000.0)])]
+    [0.5, 0.5]
+    """
+
+    def of_row(logits: list[Any]) -> list[Value]:
+        peak = _peak(logits)
+        powers = [(x + -peak).exp() for x in logits]
+        scale = _core.sum(powers) ** -1
+        return [x * scale for x in powers]
+
+    return _each_row(_listed(input, "input"), of_row)
+
+
+def l2(parameters: Any) -> Value:
+    """Sum of squares, the penalty that keeps parameters small.
+
+    Parameters
+    ----------
+    parameters : iterable of Value, or nested lists of them
+        Such as ``model.parameters()``.
+
+    Returns
+    -------
+    Value
+
+    Raises
+    ------
+    TypeError
+        If there is something that is neither a Value nor a number.
+
+    Examples
+    --------
+    >>> from microgradx import Value, losses
+    >>> losses.l2([Value(3.0), Value(4.0)]).data
+    25.0
+    """
+    values = _flat(_listed(parameters, "parameters"))
+    return _core.dot(values, values)
+
+
+def _log_sum_exp(logits: list[Any]) -> Value:
+    peak = _peak(logits)
+    total: Value = _core.sum([(x + -peak).exp() for x in logits]).log() + peak
+    return total
+
+
+def _peak(logits: list[Any]) -> Any:
+    """Return the largest of the logits, whose derivative nobody needs: it is subtracted again."""
+    if not logits:
+        raise ValueError("input must have the logits of at least one class for each sample")
+    if not _core.is_tracing():
+        return max(x.data if isinstance(x, Value) else x for x in logits)
+    peak = logits[0]
+    for x in logits[1:]:
+        peak = _core.maximum(peak, x)
+    return peak
+
+
+def _listed(nest: Any, name: str) -> Any:
+    """Make lists of all iterables."""
+    if isinstance(nest, Value):
+        return nest
+    if isinstance(nest, (np.ndarray, np.generic)):
+        nest = nest.tolist()
+    if isinstance(nest, Real):
+        return nest
+    if isinstance(nest, Iterable) and not isinstance(nest, (str, bytes)):
+        return [_listed(item, name) for item in nest]
+    raise TypeError(f"{name} must consist of Values and numbers, not {type(nest).__name__}")
+
+
+def _flat(nest: Any) -> list[Any]:
+    return [leaf for item in nest for leaf in _flat(item)] if isinstance(nest, list) else [nest]
+
+
+def _each_row(nest: Any, of_row: Callable[[list[Any]], list[Value]]) -> Any:
+    if not isinstance(nest, list):
+        raise ValueError("input must be a sequence of logits, not a single one")
+    if nest and isinstance(nest[0], list):
+        return [_each_row(item, of_row) for item in nest]
+    return of_row(nest)
+
+
+def _zipped(x: Any, y: Any) -> Any:
+    """Nest pairs as both are nested."""
+    if isinstance(x, list) != isinstance(y, list) or (isinstance(x, list) and len(x) != len(y)):
+        raise ValueError(f"target must be nested as input is, but {_size(y)} stand for {_size(x)}")
+    return list(map(_zipped, x, y)) if isinstance(x, list) else (x, y)
+
+
+def _size(nest: Any) -> str:
+    return f"a list of {len(nest)}" if isinstance(nest, list) else "one number"
+
+
+def _pairs(input: Any, target: Any) -> list[tuple[Any, Any]]:
+    return _flat(_zipped(_listed(input, "input"), _listed(target, "target")))
+
+
+def _reduced(
+    input: Any, target: Any, loss: Callable[[Any, Any], Value], reduction: Reduction
+) -> Any:
+    _check(reduction)
+    zipped = _zipped(_listed(input, "input"), _listed(target, "target"))
+
+    def of_nest(nest: Any) -> Any:
+        if isinstance(nest, list):
+            return [of_nest(item) for item in nest]
+        x, y = nest
+        return loss(x if isinstance(x, Value) else Value(x), y)
+
+    losses = of_nest(zipped)
+    return losses if reduction == "none" else _total(_flat(losses), reduction)
+
+
+def _total(losses: list[Value], reduction: Reduction) -> Any:
+    if reduction == "none":
+        return losses
+    return _core.sum(losses) if reduction == "sum" else _core.sum(losses) / _count(losses)
+
+
+def _count(losses: list[Any]) -> int:
+    if not losses:
+        raise ValueError("there are no losses, so they have no mean")
+    return len(losses)
+
+
+def _check(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
