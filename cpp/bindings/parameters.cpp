@@ -1,7 +1,7 @@
 // The loops of optimisers over parameters.
 //
 // The list of an optimiser is taken apart once. It holds its Values, so that their nodes, which
-// never move, can be reached without them from then on.
+// never move, can be reached without them from then on, run by run of nodes side by side.
 
 #include "bindings/parameters.hpp"
 
@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,6 @@ using State = py::array_t<double, py::array::c_style>;
 class Parameters {
 public:
     explicit Parameters(const py::list& values) : values_(values) {
-        nodes_.reserve(values_.size());
         for (const py::handle value : values_) {
             if (!is_value(value.ptr())) {
                 throw py::type_error(py::str("params must be Values, not {}")
@@ -35,7 +35,7 @@ public:
             if (!has_node(as_value(value.ptr()))) {
                 throw py::error_already_set();
             }
-            nodes_.push_back(as_value(value.ptr())->content);
+            add(as_value(value.ptr())->content);
         }
     }
 
@@ -45,20 +45,23 @@ public:
         if (!allow("changing the gradient")) {
             throw py::error_already_set();
         }
-        for (Node* node : nodes_) {
-            node->grad_value = 0.0;
-            set(node->grad_flags, GradFlags::IsInteger, true);
+        for (const Run& run : runs_) {
+            for (Node& node : run) {
+                node.grad_value = 0.0;
+                set(node.grad_flags, GradFlags::IsInteger, true);
+            }
         }
     }
 
-    void sgd_step(double lr, double momentum, double dampening, double weight_decay, bool nesterov,
-                  std::optional<State> velocities, bool is_first) {
+    void sgd_step(double lr, double weight_decay) {
         const Decay decayed{weight_decay};
-        if (momentum == 0.0) {
-            step_each([&](double p, double g, std::size_t) { return p - lr * decayed(p, g); });
-            return;
-        }
-        double* const velocity = numbers(velocities, "momentum_buffer");
+        step_each([&](double p, double g, std::size_t) { return p - lr * decayed(p, g); });
+    }
+
+    void momentum_step(double lr, double momentum, double dampening, double weight_decay,
+                       bool nesterov, State momentum_buffer, bool is_first) {
+        const Decay decayed{weight_decay};
+        double* const velocity = numbers(momentum_buffer, "momentum_buffer");
         step_each([&](double p, double g, std::size_t i) {
             g = decayed(p, g);
             velocity[i] = is_first ? g : momentum * velocity[i] + (1.0 - dampening) * g;
@@ -114,6 +117,17 @@ public:
     }
 
 private:
+    // Nodes side by side, as those are that are made one after another.
+    using Run = std::span<Node>;
+
+    void add(Node* node) {
+        if (!runs_.empty() && runs_.back().data() + runs_.back().size() == node) {
+            runs_.back() = {runs_.back().data(), runs_.back().size() + 1};
+        } else {
+            runs_.push_back({node, 1});
+        }
+    }
+
     // The penalty on the squares of parameters, as a part of the gradient.
     struct Decay {
         double weight_decay;
@@ -130,7 +144,7 @@ private:
         return numbers(*state, name);
     }
     [[nodiscard]] double* numbers(State& state, const char* name) const {
-        if (state.ndim() != 1 || static_cast<std::size_t>(state.size()) != nodes_.size()) {
+        if (state.ndim() != 1 || static_cast<std::size_t>(state.size()) != values_.size()) {
             throw py::value_error(std::string(name) +
                                   " must be a vector with a number for each of params");
         }
@@ -144,11 +158,13 @@ private:
             throw py::error_already_set();
         }
         const Node* weight = nullptr;
-        for (std::size_t i = 0; i < nodes_.size(); ++i) {
-            Node* const node = nodes_[i];
-            node->data_value = step(node->data_value, node->grad_value, i);
-            node->set(Flags::IntegerData, false);
-            weight = node->has(Flags::IsWeight) ? node : weight;
+        std::size_t i = 0;
+        for (const Run& run : runs_) {
+            for (Node& node : run) {
+                node.data_value = step(node.data_value, node.grad_value, i++);
+                node.set(Flags::IntegerData, false);
+                weight = node.has(Flags::IsWeight) ? &node : weight;
+            }
         }
         if (weight != nullptr) {
             arena.changed(*weight);  // one stands for all
@@ -156,7 +172,7 @@ private:
     }
 
     py::tuple values_;
-    std::vector<Node*> nodes_;
+    std::vector<Run> runs_;
 };
 
 }  // namespace
@@ -167,9 +183,11 @@ void add_parameters(py::module_& module) {
         .def(py::init<const py::list&>(), "values"_a, py::pos_only())
         .def_property_readonly("values", &Parameters::values, "The Values, as a new list.")
         .def("zero_grads", &Parameters::zero_grads, "Set the gradients to 0.")
-        .def("sgd_step", &Parameters::sgd_step, "lr"_a, "momentum"_a, "dampening"_a,
+        .def("sgd_step", &Parameters::sgd_step, "lr"_a, "weight_decay"_a, py::pos_only(),
+             "Do a step of :class:`microgradx.optim.SGD` without momentum.")
+        .def("momentum_step", &Parameters::momentum_step, "lr"_a, "momentum"_a, "dampening"_a,
              "weight_decay"_a, "nesterov"_a, "momentum_buffer"_a, "is_first"_a, py::pos_only(),
-             "Do a step of :class:`microgradx.optim.SGD`.")
+             "Do a step of :class:`microgradx.optim.SGD` with momentum.")
         .def("rmsprop_step", &Parameters::rmsprop_step, "lr"_a, "alpha"_a, "eps"_a,
              "weight_decay"_a, "momentum"_a, "square_avg"_a, "grad_avg"_a, "momentum_buffer"_a,
              py::pos_only(), "Do a step of :class:`microgradx.optim.RMSprop`.")

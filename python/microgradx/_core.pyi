@@ -161,14 +161,15 @@ class Parameters:
     @property
     def values(self) -> list[Value]: ...
     def zero_grads(self) -> None: ...
-    def sgd_step(
+    def sgd_step(self, lr: float, weight_decay: float, /) -> None: ...
+    def momentum_step(
         self,
         lr: float,
         momentum: float,
         dampening: float,
         weight_decay: float,
         nesterov: bool,
-        momentum_buffer: _Floats | None,
+        momentum_buffer: _Floats,
         is_first: bool,
         /,
     ) -> None: ...

@@ -199,19 +199,23 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        velocities = self.momentum_buffer
-        if velocities is None and self.momentum != 0:
-            velocities = self._zeros()
-        self._parameters.sgd_step(
-            self.lr,
-            self.momentum,
-            self.dampening,
-            self.weight_decay,
-            self.nesterov,
-            velocities,
-            self.momentum_buffer is None,
-        )
-        self.momentum_buffer = velocities
+        if self.momentum == 0:
+            self._parameters.sgd_step(self.lr, self.weight_decay)
+        else:
+            velocities = self.momentum_buffer
+            is_first = velocities is None
+            if velocities is None:
+                velocities = self._zeros()
+            self._parameters.momentum_step(
+                self.lr,
+                self.momentum,
+                self.dampening,
+                self.weight_decay,
+                self.nesterov,
+                velocities,
+                is_first,
+            )
+            self.momentum_buffer = velocities
         self._steps += 1
 
 
