@@ -25,10 +25,12 @@ from microgradx._core import (
     where,
 )
 from microgradx._core import sum as sum  # not in __all__, as a star import would hide Python's
+from microgradx.checks import grad_check
 from microgradx.compat import install_as_micrograd
 from microgradx.compiler import CompiledFunction, take
 from microgradx.compiler import compile as compile  # not in __all__, as Python has one, too
 from microgradx.engine import Value
+from microgradx.files import load, save
 
 __all__ = [
     "CompiledFunction",
@@ -41,16 +43,19 @@ __all__ = [
     "dot",
     "engine",
     "get_num_threads",
+    "grad_check",
     "grads",
     "greater",
     "install_as_micrograd",
     "less",
+    "load",
     "losses",
     "maximum",
     "mean",
     "minimum",
     "nn",
     "optim",
+    "save",
     "set_num_threads",
     "take",
     "values",

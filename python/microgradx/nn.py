@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from microgradx._core import LayerBase, MLPBase, NeuronBase
+import numpy as np
+import numpy.typing as npt
+
+from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data
 from microgradx.engine import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -27,6 +31,194 @@ class Module:
     def parameters(self) -> list[Value]:
         """List the parameters, always in the same order."""
         return []
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """Go through what the module consists of: its attributes, with their names.
+
+        A module that keeps its parameters elsewhere says here what they are called.
+        """
+        yield from vars(self).items()
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Go through the parameters by name.
+
+        Parameters
+        ----------
+        prefix : str, default ''
+            What all names begin with.
+
+        Yields
+        ------
+        name : str
+            How to get to the parameters from the module, as in ``layers.0.weight``.
+        values : Value, or nested sequences of Values
+            The parameters, nested as an array is.
+        """
+        for name, child in self.children():
+            yield from _named(f"{prefix}{name}", child)
+
+    def modules(self) -> Iterator[Module]:
+        """Go through the module and all that it consists of."""
+        yield self
+        for _, child in self.children():
+            yield from _modules_in(child)
+
+    def freeze(self) -> None:
+        """Leave the parameters out of :meth:`trainable_parameters` from now on."""
+        self._is_frozen = True
+
+    def unfreeze(self) -> None:
+        """Undo :meth:`freeze`, here and in all that the module consists of."""
+        for module in self.modules():
+            module._is_frozen = False
+
+    def trainable_parameters(self) -> list[Value]:
+        """List the parameters, without those of modules that are frozen.
+
+        Give them to an optimiser, and it leaves the others as they are.
+
+        Examples
+        --------
+        >>> from microgradx.nn import MLP
+        >>> model = MLP(2, [3, 1])
+        >>> model.layers[0].freeze()
+        >>> len(model.parameters()), len(model.trainable_parameters())
+        (13, 4)
+        """
+        frozen = {
+            id(p)
+            for module in self.modules()
+            if getattr(module, "_is_frozen", False)
+            for p in module.parameters()
+        }
+        return [p for p in self.parameters() if id(p) not in frozen]
+
+    def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return copies of the parameters' numbers by name.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray of float64
+            Named and shaped as by ``torch.nn.Linear``: the weights of a layer are an array with a
+            row for each neuron, ``layers.0.weight``, and its biases are ``layers.0.bias``.
+
+        Raises
+        ------
+        ValueError
+            If there are parameters that :meth:`named_parameters` does not go through.
+
+        Examples
+        --------
+        >>> from microgradx.nn import MLP
+        >>> {name: a.shape for name, a in MLP(2, [3, 1]).state_dict().items()}
+        ... # doctest: +NORMALIZE_WHITESPACE
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (3,),
+         'layers.1.weight': (1, 3), 'layers.1.bias': (1,)}
+        """
+        named = dict(self.named_parameters())
+        state = {name: data(values) for name, values in named.items()}
+        unnamed = set(map(id, self.parameters()))
+        for name, values in named.items():
+            unnamed.difference_update(map(id, _flat(values, state[name].ndim)))
+        if unnamed:
+            raise ValueError(
+                f"{len(unnamed)} of the parameters are in no attribute of {type(self).__name__}: "
+                "override children() to name them"
+            )
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Give the parameters the numbers of a state.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            As :meth:`state_dict` returns it, or PyTorch's.
+        strict : bool, default True
+            Whether no entry may be missing, nor one be left over.
+
+        Raises
+        ------
+        KeyError
+            If an entry is missing, or there is one that is no parameter's.
+        ValueError
+            If an array has another shape than the parameters. Nothing has been changed then.
+        TypeError
+            If an entry is not an array of real numbers.
+        """
+        named = dict(self.named_parameters())
+        missing = [name for name in named if name not in state]
+        extra = [name for name in state if name not in named]
+        if strict and missing:
+            raise KeyError(f"state has no entry {missing[0]!r}{_others(missing)}")
+        if strict and extra:
+            raise KeyError(
+                f"state has an entry {extra[0]!r}{_others(extra)}, of which "
+                f"{type(self).__name__} has no parameters"
+            )
+        arrays = {}
+        for name, values in named.items():
+            if name not in state:
+                continue
+            arrays[name] = np.asarray(state[name])
+            if arrays[name].dtype.kind not in "fiub":
+                raise TypeError(
+                    f"state[{name!r}] must be an array of real numbers, not of {arrays[name].dtype}"
+                )
+            shape = data(values).shape
+            if arrays[name].shape != shape:
+                raise ValueError(
+                    f"state[{name!r}] must have shape {shape}, not {arrays[name].shape}"
+                )
+        for name, array in arrays.items():
+            assign(named[name], array.astype(np.float64))
+
+
+def _others(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _flat(values: Any, dimensions: int) -> Iterable[Value]:
+    nest = values if dimensions else [values]
+    for _ in range(dimensions - 1):
+        nest = itertools.chain.from_iterable(nest)
+    return nest
+
+
+def _shape(values: Any) -> tuple[int, ...] | None:
+    """Return the shape of nested sequences of nothing but Values, or None if they have none."""
+    if isinstance(values, Value):
+        return ()
+    if not isinstance(values, (list, tuple)) or not values:
+        return None
+    if set(map(type, values)) == {Value}:  # without a call for each
+        return (len(values),)
+    shapes = {_shape(item) for item in values}
+    inner = shapes.pop()
+    return None if shapes or inner is None else (len(values), *inner)
+
+
+def _named(name: str, child: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(child, Module):
+        yield from child.named_parameters(f"{name}.")
+    elif _shape(child) is not None:
+        yield name, child
+    elif isinstance(child, (list, tuple)):
+        for i, item in enumerate(child):
+            yield from _named(f"{name}.{i}", item)
+    elif isinstance(child, Mapping):
+        for key, item in child.items():
+            yield from _named(f"{name}.{key}", item)
+
+
+def _modules_in(child: Any) -> Iterator[Module]:
+    if isinstance(child, Module):
+        yield from child.modules()
+    elif isinstance(child, (list, tuple)):
+        for item in child:
+            yield from _modules_in(item)
+    elif isinstance(child, Mapping):
+        yield from _modules_in(list(child.values()))
 
 
 def _parameters_of(modules: Iterable[Module]) -> list[Value]:
@@ -87,6 +279,12 @@ class Neuron(Module, NeuronBase):
         """List the weights, then the bias."""
         return [*self.w, self.b]
 
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """Go through the weights and the bias, and attributes that a user has added."""
+        yield "weight", self.w
+        yield "bias", self.b
+        yield from super().children()
+
     def __repr__(self) -> str:
         """Tell the activation function and the number of inputs, as ``ReLUNeuron(2)``."""
         name = self.activation if self.nonlin else "linear"
@@ -132,6 +330,23 @@ class Layer(Module, LayerBase):
     def parameters(self) -> list[Value]:
         """List the parameters of each neuron in turn."""
         return _parameters_of(self.neurons)
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Go through the weights of all neurons, then their biases.
+
+        See :meth:`Module.named_parameters`. Neurons that differ in their number of inputs, or are
+        of a class of one's own, go one by one.
+        """
+        are_alike = all(type(n) is Neuron and not vars(n) for n in self.neurons)
+        weights = [n.w for n in self.neurons]
+        if not are_alike or _shape(weights) is None:
+            yield from super().named_parameters(prefix)
+            return
+        yield f"{prefix}weight", weights
+        yield f"{prefix}bias", [n.b for n in self.neurons]
+        for name, child in self.children():
+            if name != "neurons":
+                yield from _named(f"{prefix}{name}", child)
 
     def __repr__(self) -> str:
         """List the neurons."""
