@@ -543,6 +543,10 @@ void add_compiled(py::module_& module) {
     add_method<false, &Compiled::value_and_grad>(program_class, "value_and_grad");
     add_method<true, &Compiled::map_value_and_grad>(program_class, "map_value_and_grad");
     program_class.def("__str__", &Compiled::listing)
+        .def_property_readonly(
+            "sources", &Compiled::sources,
+            "For each line of the listing, the numbers of the lines whose values "
+            "it uses, counted from 0.")
         .def_property_readonly("stats", &Compiled::stats,
                                "What each pass has left: a list of dicts with the name of the "
                                "``pass``, the number of\n``instructions`` and that of the scalar "

@@ -45,6 +45,9 @@ public:
 
     [[nodiscard]] const std::string& structure() const noexcept { return structure_; }
     [[nodiscard]] std::string listing() const { return program().listing(); }
+    [[nodiscard]] std::vector<std::vector<std::size_t>> sources() const {
+        return program().listing_sources();
+    }
     [[nodiscard]] py::list stats() const;
     [[nodiscard]] py::list captured() const;
 

@@ -5,6 +5,7 @@
 
 #include "program/program.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -198,6 +199,29 @@ ValueId Program::append_constant(double number) {
     constant.kind = Instruction::Kind::Constant;
     constant.number = number;
     return append(constant, {});
+}
+
+std::vector<std::vector<std::size_t>> Program::listing_sources() const {
+    constexpr std::size_t first_line = 2;  // of an instruction
+    const std::vector<std::uint32_t> definitions = find_definitions();
+    std::vector<std::vector<std::size_t>> sources(first_line);
+    const auto add = [&](std::span<const ValueId> used) {
+        std::vector<std::size_t>& lines = sources.emplace_back();
+        for (const ValueId value : used) {
+            const std::uint32_t definition = definitions[index_of(value)];
+            lines.push_back(definition != no_instruction ? first_line + definition
+                            : is_captured(value)         ? 1
+                                                         : 0);
+        }
+        std::ranges::sort(lines);
+        const auto [first, last] = std::ranges::unique(lines);
+        lines.erase(first, last);
+    };
+    for (const Instruction& instruction : instructions) {
+        add(operands_of(instruction));
+    }
+    add(outputs);
+    return sources;
 }
 
 std::vector<std::uint32_t> Program::count_uses() const {

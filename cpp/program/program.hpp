@@ -82,8 +82,11 @@ struct Program {
     // How many scalar operations micrograd would do: the nodes that the instructions stand for.
     [[nodiscard]] std::size_t count_nodes() const noexcept;
 
-    // The instructions, a line each.
+    // The instructions, a line each, after one for the inputs and one for the captured nodes and
+    // before one for the outputs.
     [[nodiscard]] std::string listing() const;
+    // For each line, the numbers of those whose values it uses, in order.
+    [[nodiscard]] std::vector<std::vector<std::size_t>> listing_sources() const;
 };
 
 // Makes a program of another one, instruction by instruction.

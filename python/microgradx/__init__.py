@@ -5,8 +5,9 @@ The engine is :class:`microgradx.engine.Value`; the neural networks built on it 
 :func:`compile` records functions of Values and replays them over whole data sets.
 """
 
-from microgradx import engine, losses, nn, optim
+from microgradx import engine, losses, nn, optim, viz
 from microgradx._core import (
+    Program,
     TraceError,
     __version__,
     assign,
@@ -34,6 +35,7 @@ from microgradx.files import load, save
 
 __all__ = [
     "CompiledFunction",
+    "Program",
     "TraceError",
     "Value",
     "__version__",
@@ -59,5 +61,10 @@ __all__ = [
     "set_num_threads",
     "take",
     "values",
+    "viz",
     "where",
 ]
+
+# Notebooks show a Value and a program as pictures.
+Value._repr_svg_ = viz.svg_or_none(viz.draw_dot)  # type: ignore[assignment, method-assign]
+Program._repr_svg_ = viz.svg_or_none(viz.draw_program)  # type: ignore[assignment, method-assign]

@@ -18,6 +18,7 @@ _ObjectArray: TypeAlias = npt.NDArray[np.object_]
 @disjoint_base
 class Value:
     __array_priority__: ClassVar[float]
+    def _repr_svg_(self) -> str | None: ...
     label: str
 
     def __init__(
@@ -229,6 +230,9 @@ class Arguments:
     def nest(self, values: list[Value], /) -> tuple[Any, ...]: ...
 
 class Program:
+    def _repr_svg_(self) -> str | None: ...
+    @property
+    def sources(self) -> list[list[int]]: ...
     @property
     def stats(self) -> list[dict[str, Any]]: ...
     @property

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from microgradx.engine import Value
 from microgradx.nn import MLP
+from microgradx.viz import plot_decision_boundary, score_grid
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
-
-MARGIN = 0.5
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -110,52 +109,9 @@ def training(model: MLP, points: Floats, labels: Labels, steps: int) -> Iterator
         yield Result(float(loss.data), float(accuracy))
 
 
-def score_grid(model: MLP, points: Floats, columns: int, rows: int) -> tuple[Floats, ...]:
-    """Return the coordinates of a grid around the points, and the model's score at each.
-
-    The zero line of the scores is the decision boundary.
-    """
-    left, bottom = points.min(axis=0) - MARGIN
-    right, top = points.max(axis=0) + MARGIN
-    x = np.linspace(left, right, columns)
-    y = np.linspace(bottom, top, rows)
-    scores = [[_score(model, [xi, yi]) for xi in x.tolist()] for yi in y.tolist()]
-    return x, y, np.array(scores)
-
-
 def draw_picture(output: str, model: MLP, points: Floats, labels: Labels, title: str) -> None:
     """Write a picture of the points and of the model's scores around them."""
-    # A figure without pyplot needs no display and leaves a notebook's backend alone.
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure
-
-    x, y, scores = score_grid(model, points, columns=100, rows=72)
-    colours = ("#2f6db5", "#e8743b")
-    shades = LinearSegmentedColormap.from_list("moons", [colours[0], "#f7f5f2", colours[1]])
-
-    figure = Figure(figsize=(8, 5.4), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(
-        scores,
-        extent=(x[0], x[-1], y[0], y[-1]),
-        origin="lower",
-        interpolation="bilinear",
-        cmap=shades,
-        vmin=-4,
-        vmax=4,
-        alpha=0.75,
-    )
-    for level, width, style in ((0, 1.8, "-"), (-1, 0.8, ":"), (1, 0.8, ":")):
-        if scores.min() < level < scores.max():
-            line: dict[str, Any] = {"linewidths": width, "linestyles": style}
-            axes.contour(x, y, scores, levels=[level], colors="#222222", **line)
-    for label, colour in zip((-1, 1), colours, strict=True):
-        across, up = points[labels == label].T
-        axes.scatter(
-            across, up, s=48, color=colour, edgecolors="white", label=f"label {label:+d}", zorder=3
-        )
-    axes.legend(loc="upper right", framealpha=0.9)
-    axes.set_title(title)
+    figure = plot_decision_boundary(model, points, labels, title=title)
     figure.savefig(output, format=picture_format(output))
 
 
@@ -216,11 +172,6 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
     draw_picture(output, model, points, labels, title)
     print(f"decision boundary: {Path(output).absolute()}")
     return exit_code
-
-
-def _score(model: MLP, point: list[float]) -> float:
-    score: Any = model(point)
-    return float(score.data)
 
 
 def _with_progress(results: Iterable[Result], steps: int) -> Iterator[Result]:

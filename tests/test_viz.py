@@ -1,0 +1,327 @@
+"""Pictures show what there is, and real programs draw them."""
+
+import random
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import microgradx as mgx
+import numpy as np
+import pytest
+from microgradx import Value, viz
+from microgradx.nn import MLP
+
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _graphviz() -> None:
+    pytest.importorskip("graphviz", reason="the package graphviz is not installed")
+
+
+def expression() -> Value:
+    a, b = Value(2.0), Value(-3.0)
+    c = a * b
+    d = (c + 10.0).tanh()
+    a.label, c.label = "a", "<c|{d}>"
+    d.backward()
+    return d
+
+
+def source_of(drawing: Any) -> str:
+    return str(drawing.source).replace('"', "")
+
+
+def edges_in(source: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"(\w+) -> (\w+)", source))
+
+
+def test_draw_dot_shows_every_value_and_operation() -> None:
+    root = expression()
+    source = source_of(viz.draw_dot(root))
+    boxes = re.findall(r"(\w+) \[label=\{ (.*?) \} shape=record\]", source)
+    names = {text: name for name, text in boxes}
+    assert len(boxes) == 6
+    data = {tuple(re.findall(r"data (\S+)", text)) for _, text in boxes}
+    assert data == {("2.0000",), ("-3.0000",), ("-6.0000",), ("10.0000",), ("4.0000",), ("0.9993",)}
+    ellipses = dict(re.findall(r"(\w+op) \[label=([^\]]*)\]", source))
+    assert sorted(ellipses.values()) == ["*", "+", "tanh"]
+
+    def name_of(start: str) -> str:
+        return str(next(name for text, name in names.items() if start in text))
+
+    product, total = name_of("data -6.0000"), name_of("data 4.0000")
+    expected = {
+        (name_of("data 2.0000"), f"{product}op"),
+        (name_of("data -3.0000"), f"{product}op"),
+        (f"{product}op", product),
+        (product, f"{total}op"),
+        (name_of("data 10.0000"), f"{total}op"),
+        (f"{total}op", total),
+        (total, f"{name_of('data 0.9993')}op"),
+        (f"{name_of('data 0.9993')}op", name_of("data 0.9993")),
+    }
+    assert edges_in(source) == expected
+
+
+def test_draw_dot_shows_gradients_and_labels() -> None:
+    source = source_of(viz.draw_dot(expression()))
+    assert "a | data 2.0000 | grad -0.0040" in source
+    assert r"\<c\|\{d\}\> | data -6.0000" in source
+
+
+def test_draw_dot_goes_both_ways() -> None:
+    assert "rankdir=LR" in source_of(viz.draw_dot(Value(1.0)))
+    assert "rankdir=TB" in source_of(viz.draw_dot(Value(1.0), rankdir="TB"))
+    assert viz.draw_dot(Value(1.0), format="png").format == "png"
+
+
+def test_draw_dot_of_a_value_used_twice() -> None:
+    a = Value(3.0)
+    source = source_of(viz.draw_dot(a * a))
+    assert source.count("shape=record") == 2
+    assert len(edges_in(source)) == 2
+
+
+@pytest.mark.parametrize("max_nodes", [1, 2, 5, 50])
+def test_draw_dot_of_a_large_graph(max_nodes: int) -> None:
+    root = Value(1.0)
+    for _ in range(100_000):
+        root = root + 1.0
+    source = source_of(viz.draw_dot(root, max_nodes=max_nodes))
+    assert source.count("shape=record") == max_nodes
+    assert "label=..." in source
+    assert edges_in(source) >= {("0op", "0")}
+
+
+def test_draw_dot_says_nothing_of_what_it_shows_all_of() -> None:
+    assert "..." not in source_of(viz.draw_dot(expression()))
+    assert "..." not in source_of(viz.draw_dot(expression(), max_nodes=6))
+    assert "..." in source_of(viz.draw_dot(expression(), max_nodes=5))
+
+
+def test_draw_dot_of_a_neuron_is_micrograds() -> None:
+    """A fused neuron shows the products and sums that it stands for."""
+    neuron = mgx.nn.Neuron(2)
+    source = source_of(viz.draw_dot(neuron([Value(1.0), Value(2.0)])))
+    found = re.findall(r"op \[label=([^\]]*)\]", source)
+    assert sorted(found) == ["*", "*", "+", "+", "ReLU"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3.0,), TypeError, "root must be a Value, not float"),
+        ((Value(1.0), "svg", "RL"), ValueError, "rankdir must be 'LR' or 'TB', not 'RL'"),
+        ((Value(1.0), "svg", "LR", 0), ValueError, "max_nodes must be at least 1, not 0"),
+    ],
+)
+def test_draw_dot_of_bad_arguments(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        viz.draw_dot(*arguments)
+
+
+# Programs -----------------------------------------------------------------------------------------
+
+
+def compiled_function() -> mgx.CompiledFunction:
+    weight = Value(2.0)
+    compiled = mgx.compile(lambda x, y: (x * weight + y).exp() * 3.0)
+    compiled(1.0, 2.0)
+    return compiled
+
+
+def test_draw_program() -> None:
+    compiled = compiled_function()
+    lines = str(compiled.program).splitlines()
+    assert [line.split(" = ")[-1].split()[0] for line in lines] == [
+        *["inputs", "captured", "3", "mul", "add", "exp", "mul", "return"],
+    ]
+    assert compiled.program.sources == [[], [], [], [0, 1], [0, 3], [4], [2, 5], [6]]
+    for source in (
+        source_of(viz.draw_program(compiled)),
+        source_of(viz.draw_program(compiled.program)),
+    ):
+        for line in lines:
+            assert line.strip() in source
+        expected = {(0, 3), (1, 3), (0, 4), (3, 4), (4, 5), (2, 6), (5, 6), (6, 7)}
+        assert edges_in(source) == {(str(a), str(b)) for a, b in expected}
+        assert "..." not in source
+
+
+def test_draw_program_of_layers() -> None:
+    network = MLP(3, [4, 2])
+    compiled = mgx.compile(lambda x: network(x))
+    compiled([1.0, 2.0, 3.0])
+    assert compiled.program.sources == [[], [], [0, 1], [1, 2], [3]]
+    source = source_of(viz.draw_program(compiled))
+    assert "affine(4 x 3)" in source
+    assert "affine(2 x 4)" in source
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_draw_program_of_a_long_one(count: int) -> None:
+    def function(x: Value) -> Value:
+        for _ in range(1000):
+            x = x.sin()
+        return x
+
+    compiled = mgx.compile(function)
+    compiled(1.0)
+    source = source_of(viz.draw_program(compiled, max_instructions=count))
+    assert source.count("style=rounded") == count
+    assert "label=..." in source
+
+
+def test_draw_program_of_bad_arguments() -> None:
+    with pytest.raises(AttributeError, match="has not been traced yet"):
+        viz.draw_program(mgx.compile(lambda x: x))
+    with pytest.raises(ValueError, match="max_instructions must be at least 1"):
+        viz.draw_program(compiled_function(), max_instructions=0)
+
+
+# Real pictures ------------------------------------------------------------------------------------
+
+
+@needs_dot
+@pytest.mark.parametrize("make", [expression, lambda: compiled_function().program])
+def test_notebooks_show_pictures(make: Callable[[], Any]) -> None:
+    svg = make()._repr_svg_()
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"tanh", "<c|{d}>", "data 2.0000"} <= set(texts) or "%5 = add %4 %1" in set(texts)
+
+
+@needs_dot
+def test_files(tmp_path: Path) -> None:
+    drawn = viz.draw_dot(expression(), format="png").render(tmp_path / "graph")
+    assert Path(drawn).read_bytes().startswith(PNG)
+
+
+def test_without_graphviz(run_python: Callable[..., str]) -> None:
+    printed = run_python("""
+        import sys
+        sys.modules["graphviz"] = None
+        import microgradx
+        from microgradx import Value, viz
+        print(Value(1.0)._repr_svg_())
+        try:
+            viz.draw_dot(Value(1.0))
+        except ImportError as error:
+            print(error)
+    """)
+    assert printed.startswith("None")
+    assert 'pip install "microgradx[viz]"' in printed
+
+
+def test_without_dot(run_python: Callable[..., str]) -> None:
+    printed = run_python("""
+        import os
+        os.environ["PATH"] = ""
+        from microgradx import Value
+        print(Value(1.0)._repr_svg_())
+    """)
+    assert printed.strip() == "None"
+
+
+# Plots --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _matplotlib() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+
+@pytest.mark.usefixtures("_matplotlib")
+def test_plot_training(tmp_path: Path) -> None:
+    path = tmp_path / "losses.png"
+    figure = viz.plot_training([3.0, 2.0, 1.5], path, title="a title")
+    assert path.read_bytes().startswith(PNG)
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    assert line.get_xydata().tolist() == [[0, 3], [1, 2], [2, 1.5]]  # type: ignore[union-attr]
+    assert (axes.get_title(), axes.get_ylabel(), axes.get_yscale()) == ("a title", "loss", "linear")
+
+
+@pytest.mark.usefixtures("_matplotlib")
+def test_plot_training_of_several_curves() -> None:
+    figure = viz.plot_training({"train": [2.0, 1.0], "test": [3.0]}, logarithmic=True)
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["train", "test"]
+    assert len(axes.lines) == 2
+    assert axes.get_yscale() == "log"
+    with pytest.raises(ValueError, match="curves is empty"):
+        viz.plot_training({})
+
+
+def data_set(classes: int) -> tuple[Any, Any]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, classes, 40)
+    angles = 2 * np.pi * labels / classes
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 2
+    return points + generator.normal(size=points.shape) * 0.3, labels
+
+
+@pytest.mark.usefixtures("_matplotlib")
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_plot_decision_boundary(tmp_path: Path, classes: int, is_compiled: bool) -> None:
+    random.seed(0)
+    network = MLP(2, [3, 1 if classes == 2 else classes])
+    model: Any = mgx.compile(lambda x: network(x)) if is_compiled else network
+    points, labels = data_set(classes)
+    path = tmp_path / "boundary.png"
+    figure = viz.plot_decision_boundary(model, points, labels, path, title="a title")
+    assert path.read_bytes().startswith(PNG)
+    (axes,) = figure.axes
+    assert len(axes.images) == 1
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == list(map(str, range(classes)))
+    shown = [np.asarray(scatter.get_offsets()) for scatter in axes.collections[-classes:]]
+    assert sorted(np.concatenate(shown).tolist()) == sorted(points.tolist())
+
+
+@pytest.mark.usefixtures("_matplotlib")
+def test_the_boundary_is_where_the_score_is_0() -> None:
+    points, labels = data_set(2)
+    x, y, scores = viz.score_grid(lambda p: p[0] * 2.0 - p[1], points, columns=30, rows=20)
+    assert scores.shape == (20, 30)
+    np.testing.assert_allclose(scores, x * 2 - y[:, None])
+    figure = viz.plot_decision_boundary(lambda p: p[0] - 0.25, points, labels * 2 - 1)
+    middle = figure.axes[0].collections[0]
+    (path,) = middle.get_paths()
+    np.testing.assert_allclose(np.asarray(path.vertices, float)[:, 0], 0.25, atol=1e-9)
+
+
+@pytest.mark.usefixtures("_matplotlib")
+@pytest.mark.parametrize(
+    ("points", "labels", "message"),
+    [
+        (np.zeros((3, 3)), np.zeros(3), r"points must have shape \(N, 2\), not \(3, 3\)"),
+        (np.zeros((0, 2)), np.zeros(0), "points must have shape"),
+        (np.zeros(2), np.zeros(2), "points must have shape"),
+        (np.zeros((3, 2)), np.zeros(2), r"labels must have shape \(3,\), not \(2,\)"),
+    ],
+)
+def test_bad_points(points: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        viz.plot_decision_boundary(lambda p: p[0], points, labels)
+
+
+@pytest.mark.usefixtures("_matplotlib")
+def test_unwritable_paths(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        viz.plot_training([1.0], tmp_path / "missing" / "x.png")
+    with pytest.raises(ValueError, match="not supported"):
+        viz.plot_training([1.0], tmp_path / "x.unknown")
