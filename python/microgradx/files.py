@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,8 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
     """
     path = Path(path)
     _check(path)
+    import zipfile  # which takes long, and only here
+
     state = what.state_dict() if isinstance(what, Module) else what
     arrays = {}
     for name, array in state.items():
@@ -111,6 +112,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
             return dict(safetensors.load(content))
         except Exception as error:
             raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+    import zipfile
+
     with path.open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as arrays:
