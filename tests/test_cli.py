@@ -1,10 +1,12 @@
 """The command line explains itself and refuses what it cannot do."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
 
 import pytest
+from microgradx import info
 from microgradx.__main__ import main
 
 
@@ -19,7 +21,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     output = capsys.readouterr().out
     assert output.startswith("usage: python -m microgradx ")
-    assert {"demo", "run", "bench"} <= set(output.split())
+    assert {"demo", "run", "bench", "info"} <= set(output.split())
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         ("demo", ["--steps", "--output", "--seed", "moons.png", "1337"]),
         ("run", ["script"]),
         ("bench", ["--quick", "--markdown", "--json", "microgradx[bench]"]),
+        ("info", ["--json"]),
     ],
 )
 def test_help_of_a_command_names_its_options(
@@ -55,6 +58,7 @@ def test_help_of_a_command_names_its_options(
         (["run", "--steps"], "script"),
         (["bench", "--json", "--markdown"], "--markdown"),
         (["bench", "--slow"], "--slow"),
+        (["info", "all"], "all"),
     ],
 )
 def test_wrong_usage_is_explained(
@@ -72,3 +76,23 @@ def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "microgradx", "--version"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == f"microgradx {version('microgradx')}\n"
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines() if line]
+    told = {line[0]: [part.strip() for part in line[1:] if part] for line in lines}
+    assert told["microgradx"] == [version("microgradx")]
+    assert told["numpy"][0] == version("numpy")
+    assert told["micrograd"][0] == version("micrograd")
+    assert "kernels of compiled functions" in told
+
+
+def test_info_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(info.OPTIONAL, "no-such-package", "nothing")
+    assert main(["info", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert told["optional"]["micrograd"] == version("micrograd")
+    assert told["optional"]["no-such-package"] is None
+    assert told["kernels of compiled functions"] in ("baseline", "avx2", "avx512")

@@ -69,7 +69,7 @@ def test_the_version_is_in_one_place() -> None:
 
 def test_build_information() -> None:
     information = microgradx.build_info()
-    known = {"version", "compiler", "build_type", "instruction_sets", "kernels"}
+    known = {"version", "compiler", "build_type", "instruction_sets", "kernels", "lane_kernels"}
     assert known <= information.keys()
     assert all(information.values())
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/kernels.hpp"
+#include "program/lane_kernels.hpp"
 
 namespace mgx {
 
@@ -42,7 +43,8 @@ py::dict build_info() {
     using namespace py::literals;
     return py::dict("version"_a = MGX_VERSION, "compiler"_a = compiler(),
                     "build_type"_a = MGX_BUILD_TYPE, "instruction_sets"_a = instruction_sets(),
-                    "kernels"_a = kernels().instruction_set);
+                    "kernels"_a = kernels().instruction_set,
+                    "lane_kernels"_a = lane_kernels().instruction_set);
 }
 
 }  // namespace mgx

@@ -57,6 +57,13 @@ def _bench(options: argparse.Namespace) -> int:
     return exit_code
 
 
+def _info(options: argparse.Namespace) -> int:
+    from microgradx.info import as_json, as_text, information
+
+    print((as_json if options.json else as_text)(information()))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m microgradx",
@@ -126,6 +133,15 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (("markdown", "print a Markdown table"), ("json", "print all as JSON")):
         style.add_argument(f"--{name}", action="store_const", dest="style", const=name, help=text)
     bench.set_defaults(execute=_bench, style="text")
+
+    info = commands.add_parser(
+        "info",
+        help="tell what is installed and which instruction sets it uses",
+        description="Tell the versions of microgradx and of what it works with, how it was built, "
+        "which instruction sets it uses here, and which optional packages there are.",
+    )
+    info.add_argument("--json", action="store_true", help="print all as JSON")
+    info.set_defaults(execute=_info)
     return parser
 
 
