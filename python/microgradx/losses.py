@@ -71,6 +71,8 @@ def mse(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
 def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Max-margin loss, ``max(0, 1 - target * input)``, of scores for the classes -1 and 1.
 
+    It returns and raises as :func:`mse` does.
+
     Parameters
     ----------
     input : Value, or nested lists of Values
@@ -79,8 +81,6 @@ def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
         The classes, -1 or 1, nested likewise.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Whether the mean or the sum is returned, or every loss by itself.
-
-    Returns and raises as :func:`mse`.
 
     Examples
     --------
@@ -94,7 +94,8 @@ def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Cross-entropy of logits for two classes, without overflow however large they are.
 
-    It is ``-target * log(sigmoid(input)) - (1 - target) * log(1 - sigmoid(input))``.
+    It is ``-target * log(sigmoid(input)) - (1 - target) * log(1 - sigmoid(input))``. It returns and
+    raises as :func:`mse` does.
 
     Parameters
     ----------
@@ -104,8 +105,6 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
         The probabilities of the class 1, from 0 to 1, nested likewise.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Whether the mean or the sum is returned, or every loss by itself.
-
-    Returns and raises as :func:`mse`.
 
     Examples
     --------
