@@ -1550,6 +1550,29 @@ def test_damaged_pickles_do_no_harm(run_python: Callable[..., str]) -> None:
     assert int(printed) > 200
 
 
+def test_a_program_with_several_outputs_has_no_sum() -> None:
+    compiled = mgx.compile(lambda x: [x[0] * 2, x[1] * 3])
+    compiled(np.ones(2))
+    for name in ("sum", "mean", "map_value_and_grad"):
+        with pytest.raises(TypeError, match="has 2 outputs, but this is of programs with one"):
+            getattr(compiled.program, name)((np.ones((5, 2)),))
+
+
+def test_retracing_in_the_middle_of_a_trace() -> None:
+    weights = [Value(2.0), Value(5.0)]
+
+    def function(x: Value) -> Value:
+        result = x * weights[0]
+        if len(weights) > 1:
+            del weights[0]
+            compiled.retrace()
+        return result
+
+    compiled = mgx.compile(function)
+    compiled(1.0)
+    assert compiled(1.0).data == 5.0
+
+
 @pytest.mark.parametrize("depth", [0, 3])
 @pytest.mark.parametrize("is_first", [False, True])
 @pytest.mark.parametrize("width", [1, 40])

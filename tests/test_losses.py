@@ -49,7 +49,7 @@ def binary_cross_entropy(x: Any, y: Any) -> Any:
 def cross_entropy(x: Any, y: Any, label_smoothing: float = 0.0) -> Any:
     if y.shape != x.shape:
         y = np.eye(x.shape[-1])[y]
-    y = (1 - label_smoothing) * y + label_smoothing * y.sum(-1, keepdims=True) / x.shape[-1]
+    y = (1 - label_smoothing) * y + label_smoothing / x.shape[-1]
     return -(y * log_softmax(x)).sum(axis=-1)
 
 
@@ -87,6 +87,13 @@ CASES: dict[str, Case] = {
         normal(6, 4),
         classes(6, 4),
         {"label_smoothing": 0.25},
+    ),
+    "cross_entropy of unequal weights smoothed": (
+        cross_entropy,
+        "cross_entropy",
+        normal(2, 2),
+        np.array([[0.2, 0.3], [0.5, 0.6]]),
+        {"label_smoothing": 0.3},
     ),
     "cross_entropy of probabilities smoothed": (
         cross_entropy,
@@ -165,6 +172,30 @@ def test_softmax_of_huge_logits() -> None:
     np.testing.assert_allclose(mgx.data(losses.log_softmax(logits))[2], math.log(p) - 2000)
 
 
+def test_logits_that_are_large_beside_their_differences() -> None:
+    assert losses.cross_entropy(mgx.values([1e16, 1e16]), 0).data == pytest.approx(math.log(2))
+    found = mgx.data(losses.log_softmax(mgx.values([1e10, 1e10 + 1])))
+    np.testing.assert_allclose(found, log_softmax(np.array([0.0, 1.0])), rtol=1e-15)
+
+
+def test_numbers_among_the_logits() -> None:
+    x = Value(3.0)
+    np.testing.assert_allclose(mgx.data(losses.softmax([x, 0.0])), softmax(np.array([3.0, 0.0])))
+    assert losses.cross_entropy([0.0, x], 1).data == pytest.approx(math.log1p(math.exp(-3)))
+
+
+def test_large_differences() -> None:
+    for reduction in REDUCTIONS:
+        assert losses.mse(Value(1e200), 0.0, reduction=reduction).data == math.inf  # type: ignore[arg-type]
+
+
+def test_no_samples() -> None:
+    assert losses.cross_entropy([], [], reduction="sum").data == 0
+    assert losses.cross_entropy([], [], reduction="none") == []
+    with pytest.raises(ValueError, match="no losses, so they have no mean"):
+        losses.cross_entropy(np.empty((0, 3)), [])
+
+
 def test_infinitely_small_logits() -> None:
     logits = mgx.values([-math.inf, 0.0, 0.0])
     loss = losses.cross_entropy(logits, 1)
@@ -235,7 +266,27 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "probabilities": (
         lambda: losses.cross_entropy([Value(1.0)] * 2, [1.0, 0.0, 0.0]),
         ValueError,
-        "3 probabilities of 2 classes",
+        "a class or 2 probabilities",
+    ),
+    "classes of one sample": (
+        lambda: losses.cross_entropy([Value(1.0)] * 2, [[1], [0]]),
+        ValueError,
+        "a class or 2 probabilities",
+    ),
+    "depth of logits": (
+        lambda: losses.cross_entropy([[[Value(1.0)]]], [0]),
+        ValueError,
+        "nested no deeper",
+    ),
+    "ragged logits": (
+        lambda: losses.log_softmax([Value(1.0), [Value(1.0)]]),
+        ValueError,
+        "nested no deeper",
+    ),
+    "text as smoothing": (
+        lambda: losses.cross_entropy([Value(1.0)], 0, label_smoothing="a"),  # type: ignore[arg-type]
+        TypeError,
+        "label_smoothing must be a number, not str",
     ),
     "smoothing": (
         lambda: losses.cross_entropy([Value(1.0)], 0, label_smoothing=2),

@@ -307,10 +307,10 @@ def test_nothing_changes_after_an_error() -> None:
     optimiser = SGD(params, 0.5, momentum=0.5)
     set_grads(params, [1.0, 1.0])
     for lr in ("0.5", None):
-        optimiser.lr = lr  # type: ignore[assignment]
-        with pytest.raises(TypeError):
-            optimiser.step()
-    optimiser.lr = 0.5
+        with pytest.raises(TypeError, match="lr must be a real number"):
+            optimiser.lr = lr  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="lr must be 0 or positive, not nan"):
+        optimiser.lr = math.nan
     assert data_of(params) == ["1.0", "2.0"]
     optimiser.step()
     assert data_of(params) == ["0.5", "1.5"]

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import microgradx as mgx
 import numpy as np
 import pytest
 from microgradx import Value, optim
@@ -180,7 +181,7 @@ def test_settings_may_be_assigned_between_steps(name: str) -> None:
     start = data_of(slow)
     take_steps(slow, 0, 2)
     assert data_of(slow) == start
-    fast.lr = 0.5  # type: ignore[attr-defined]
+    fast.lr = 0.5
     take_steps(fast, 0, 1)
     assert data_of(fast) != start
 
@@ -196,7 +197,12 @@ BAD_STATES: dict[str, tuple[Callable[[Settings], Any], type[Exception], str]] = 
     "extra": (lambda s: s | {"momentum": 0.9}, KeyError, "'momentum', which Adam has not"),
     "too many": (lambda s: s | {"exp_avg": np.zeros(13)}, ValueError, r"\(12,\).*not \(13,\)"),
     "shape": (lambda s: s | {"exp_avg_sq": np.zeros((12, 1))}, ValueError, "'exp_avg_sq'"),
-    "text": (lambda s: s | {"exp_avg": "abc"}, ValueError, "could not convert"),
+    "text": (lambda s: s | {"exp_avg": "abc"}, TypeError, r"state\['exp_avg'\] must be an array"),
+    "complex": (lambda s: s | {"exp_avg": np.ones(12) * 1j}, TypeError, "an array of real numbers"),
+    "steps": (lambda s: s | {"steps": "two"}, ValueError, r"state\['steps'\] must be a whole numb"),
+    "negative steps": (lambda s: s | {"steps": -1}, ValueError, "must be a whole number from 0 on"),
+    "setting": (lambda s: s | {"eps": math.nan}, ValueError, "eps must be 0 or positive, not nan"),
+    "pair": (lambda s: s | {"betas": 0.9}, TypeError, "betas must be a pair of numbers, not 0.9"),
 }
 
 
@@ -225,6 +231,9 @@ BAD_SETTINGS: list[tuple[type[Optimizer], Settings, type[Exception], str]] = [
     (Adam, {"betas": (0.9, None)}, TypeError, r"betas\[1\] must be a real number"),
     (AdamW, {"weight_decay": -1}, ValueError, "weight_decay must be 0 or positive"),
     (AdamW, {"lr": None}, TypeError, "lr must be a real number"),
+    (Adam, {"betas": (0.9, 0.9, 0.9)}, TypeError, "betas must be a pair of numbers"),
+    (SGD, {"momentum": 0.9, "nesterov": "False"}, TypeError, "nesterov must be True or False"),
+    (Adam, {"amsgrad": 2}, TypeError, "amsgrad must be True or False"),
 ]
 
 
@@ -243,6 +252,26 @@ def test_an_array_that_was_replaced(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a vector with a number for each"):
         optimiser.step()
     assert data_of(optimiser) == before
+
+
+def test_an_array_of_another_type() -> None:
+    optimiser = Adam(new_params())
+    take_steps(optimiser, 0, 1)
+    optimiser.exp_avg = optimiser.exp_avg.astype(np.float32)  # type: ignore[union-attr]
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        optimiser.step()
+
+
+def test_an_optimiser_made_in_a_trace() -> None:
+    made: list[Optimizer] = []
+
+    def function(x: Value) -> Value:
+        made.append(SGD([x], 1.0))
+        return x * 2
+
+    with pytest.raises(mgx.TraceError, match="optimising a Value"):
+        mgx.compile(function)(1.0)
+    assert made == []
 
 
 @pytest.mark.parametrize("name", ["RMSprop", "Adam", "AdamW"])

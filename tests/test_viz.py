@@ -183,6 +183,8 @@ def test_draw_program_of_a_long_one(count: int) -> None:
 def test_draw_program_of_bad_arguments() -> None:
     with pytest.raises(AttributeError, match="has not been traced yet"):
         viz.draw_program(mgx.compile(lambda x: x))
+    with pytest.raises(TypeError, match="program must be a Program, not int"):
+        viz.draw_program(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_instructions must be at least 1"):
         viz.draw_program(compiled_function(), max_instructions=0)
 
@@ -260,8 +262,12 @@ def test_plot_training_of_several_curves() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["train", "test"]
     assert len(axes.lines) == 2
     assert axes.get_yscale() == "log"
-    with pytest.raises(ValueError, match="curves is empty"):
-        viz.plot_training({})
+    empty: Any
+    for empty in ({}, [], {"train": []}):
+        with pytest.raises(ValueError, match="curves is empty"):
+            viz.plot_training(empty)
+    with pytest.raises(ValueError, match="sequences of numbers, but 'loss' is not"):
+        viz.plot_training(3.0)  # type: ignore[arg-type]
 
 
 def data_set(classes: int) -> tuple[Any, Any]:
@@ -317,6 +323,24 @@ def test_the_boundary_is_where_the_score_is_0() -> None:
 def test_bad_points(points: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         viz.plot_decision_boundary(lambda p: p[0], points, labels)
+
+
+BAD_MODELS: list[tuple[Callable[[Any], Any], list[int], type[Exception], str]] = [
+    (lambda p: None, [0, 1, 1], TypeError, "model must return a score"),
+    (lambda p: [], [0, 1, 1], ValueError, "model must return a score"),
+    (lambda p: [[1.0]], [0, 1, 1], ValueError, "model must return a score"),
+    (lambda p: p[0], [0, 1, 2], ValueError, "labels must be two numbers"),
+    (lambda p: [p[0], p[1]], [-1, 1, 1], ValueError, "labels must be from 0 to 1"),
+]
+
+
+@pytest.mark.usefixtures("_matplotlib")
+@pytest.mark.parametrize(("model", "labels", "error", "message"), BAD_MODELS)
+def test_models_and_labels_that_do_not_fit(
+    model: Callable[[Any], Any], labels: list[int], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        viz.plot_decision_boundary(model, np.eye(3)[:, :2], labels)
 
 
 @pytest.mark.usefixtures("_matplotlib")

@@ -496,13 +496,23 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
 
 namespace {
 
+enum class Outputs { One, Any };
+
+void check_outputs(const Compiled& program, Outputs allowed) {
+    if (allowed == Outputs::One && program.outputs() != 1) {
+        throw py::type_error("the program has " + std::to_string(program.outputs()) +
+                             " outputs, but this is of programs with one");
+    }
+}
+
 // Defines a method of programs for arguments, taken apart or not. For those that the program is not
 // of it returns None if they are not.
-template <bool batched, auto method, class Class>
+template <bool batched, Outputs allowed, auto method, class Class>
 void add_method(Class& program_class, const char* name) {
     program_class.def(
         name,
         [](Compiled& program, const py::tuple& args) {
+            check_outputs(program, allowed);
             const Arguments arguments(args, batched);
             return program.fits(arguments) ? py::object((program.*method)(arguments)) : py::none();
         },
@@ -510,7 +520,8 @@ void add_method(Class& program_class, const char* name) {
     program_class.def(
         name,
         [](Compiled& program, const Arguments& arguments) {
-            if (!program.fits(arguments)) {
+            check_outputs(program, allowed);
+            if (!program.fits(arguments) || arguments.is_batched() != batched) {
                 throw py::value_error("the program is not of arguments with this structure");
             }
             return py::object((program.*method)(arguments));
@@ -536,12 +547,13 @@ void add_compiled(py::module_& module) {
         "What a compiled function computes, as instructions.\n\n"
         "``str(program)`` lists them. ``%0, %1, ...`` are the numbers in the arguments, then the "
         "Values that\nwere there before the function was traced, then the instructions' results.");
-    add_method<false, &Compiled::call>(program_class, "call");
-    add_method<true, &Compiled::sum>(program_class, "sum");
-    add_method<true, &Compiled::mean>(program_class, "mean");
-    add_method<true, &Compiled::map>(program_class, "map");
-    add_method<false, &Compiled::value_and_grad>(program_class, "value_and_grad");
-    add_method<true, &Compiled::map_value_and_grad>(program_class, "map_value_and_grad");
+    add_method<false, Outputs::Any, &Compiled::call>(program_class, "call");
+    add_method<true, Outputs::One, &Compiled::sum>(program_class, "sum");
+    add_method<true, Outputs::One, &Compiled::mean>(program_class, "mean");
+    add_method<true, Outputs::Any, &Compiled::map>(program_class, "map");
+    add_method<false, Outputs::Any, &Compiled::value_and_grad>(program_class, "value_and_grad");
+    add_method<true, Outputs::One, &Compiled::map_value_and_grad>(program_class,
+                                                                  "map_value_and_grad");
     program_class.def("__str__", &Compiled::listing)
         .def_property_readonly(
             "sources", &Compiled::sources,

@@ -43,6 +43,7 @@ public:
     // The only output of all samples, and its gradients by the arguments of each sample.
     [[nodiscard]] py::tuple map_value_and_grad(const Arguments& arguments);
 
+    [[nodiscard]] std::size_t outputs() const noexcept { return program().outputs.size(); }
     [[nodiscard]] const std::string& structure() const noexcept { return structure_; }
     [[nodiscard]] std::string listing() const { return program().listing(); }
     [[nodiscard]] std::vector<std::vector<std::size_t>> sources() const {

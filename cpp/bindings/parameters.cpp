@@ -27,6 +27,9 @@ using State = py::array_t<double, py::array::c_style>;
 class Parameters {
 public:
     explicit Parameters(const py::list& values) : values_(values) {
+        if (!allow("optimising a Value")) {  // whose node is another's when the trace is over
+            throw py::error_already_set();
+        }
         for (const py::handle value : values_) {
             if (!is_value(value.ptr())) {
                 throw py::type_error(py::str("params must be Values, not {}")
@@ -186,14 +189,15 @@ void add_parameters(py::module_& module) {
         .def("sgd_step", &Parameters::sgd_step, "lr"_a, "weight_decay"_a, py::pos_only(),
              "Do a step of :class:`microgradx.optim.SGD` without momentum.")
         .def("momentum_step", &Parameters::momentum_step, "lr"_a, "momentum"_a, "dampening"_a,
-             "weight_decay"_a, "nesterov"_a, "momentum_buffer"_a, "is_first"_a, py::pos_only(),
-             "Do a step of :class:`microgradx.optim.SGD` with momentum.")
+             "weight_decay"_a, "nesterov"_a, "momentum_buffer"_a.noconvert(), "is_first"_a,
+             py::pos_only(), "Do a step of :class:`microgradx.optim.SGD` with momentum.")
         .def("rmsprop_step", &Parameters::rmsprop_step, "lr"_a, "alpha"_a, "eps"_a,
-             "weight_decay"_a, "momentum"_a, "square_avg"_a, "grad_avg"_a, "momentum_buffer"_a,
-             py::pos_only(), "Do a step of :class:`microgradx.optim.RMSprop`.")
+             "weight_decay"_a, "momentum"_a, "square_avg"_a.noconvert(), "grad_avg"_a.noconvert(),
+             "momentum_buffer"_a.noconvert(), py::pos_only(),
+             "Do a step of :class:`microgradx.optim.RMSprop`.")
         .def("adam_step", &Parameters::adam_step, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
-             "weight_decay"_a, "decays_apart"_a, "step"_a, "exp_avg"_a, "exp_avg_sq"_a,
-             "max_exp_avg_sq"_a, py::pos_only(),
+             "weight_decay"_a, "decays_apart"_a, "step"_a, "exp_avg"_a.noconvert(),
+             "exp_avg_sq"_a.noconvert(), "max_exp_avg_sq"_a.noconvert(), py::pos_only(),
              "Do a step of :class:`microgradx.optim.Adam`, or of AdamW, whose weights decay apart "
              "from the\ngradients.")
         .def("__reduce__", [](const py::object& self) {

@@ -86,7 +86,7 @@ def grad_check(
         If an argument consists of something else than real numbers, or the function returns
         something else than a Value.
     ValueError
-        If there is no number to differentiate by.
+        If there is no number to differentiate by, or `step` is not positive.
 
     Examples
     --------
@@ -102,7 +102,14 @@ def grad_check(
     >>> print(grad_check(forgets_a_factor, 0.5))
     NOT all agree of 1 gradients; the worst is by argument 1: 0.5, by differences 1
     """
-    arrays = [np.array(arg, dtype=np.float64) for arg in args]
+    if not step > 0:
+        raise ValueError(f"step must be positive, not {step}")
+    arrays = []
+    for number, arg in enumerate(args, 1):
+        array = np.asarray(arg)
+        if array.size and array.dtype.kind not in "fiub":
+            raise TypeError(f"argument {number} must consist of real numbers, not {array.dtype}")
+        arrays.append(array.astype(np.float64))
     if not sum(array.size for array in arrays):
         raise ValueError("there is no number among the arguments to differentiate by")
 
@@ -129,9 +136,10 @@ def grad_check(
             (right, upper), (left, lower) = ends
             difference = float((upper - lower) / (right - left))
             gradient = float(gradients[index])
-            excess = abs(gradient - difference) / (atol + rtol * abs(difference))
-            ok = bool(excess <= 1)  # not for NaN
-            excess = excess if excess == excess else np.inf
+            error = abs(gradient - difference)
+            bound = atol + rtol * abs(difference)
+            ok = error <= bound  # not for NaN
+            excess = error / bound if bound > 0 and error == error else 0.0 if ok else np.inf
             if worst is None or excess > worst[0]:
                 found = GradCheck(ok, entries, number + 1, index, gradient, difference)
                 worst = excess, found

@@ -61,6 +61,7 @@ class CompiledFunction:
         self._programs: OrderedDict[Hashable, tuple[Program, Any]] = OrderedDict()
         # The program that was used last, if it is told by the arguments alone and gives one Value.
         self._latest: Program | None = None
+        self._retraces = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the function for one sample.
@@ -166,6 +167,7 @@ class CompiledFunction:
 
     def retrace(self) -> None:
         """Forget what has been recorded, as when a Value that the function uses was replaced."""
+        self._retraces += 1
         self._programs.clear()
         self._latest = None
 
@@ -234,7 +236,10 @@ class CompiledFunction:
         programs = self._programs
         known = programs.get(structure)
         if known is None:
+            retraces = self._retraces
             known = self._trace(arguments, call)
+            if retraces != self._retraces:  # meanwhile: what was recorded is out of date
+                return arguments, *known
             self._remember(structure, known)
         else:
             with contextlib.suppress(KeyError):  # another thread may have removed it

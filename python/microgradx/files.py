@@ -6,10 +6,13 @@ Both formats hold arrays and nothing else: nothing is executed when a file is re
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Mapping
+import secrets
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +21,14 @@ from microgradx.nn import Module
 
 __all__ = ["load", "save"]
 
-_FORMATS = (".npz", ".safetensors")
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str]) -> None:
     """Write arrays to a file, or the numbers of a model's parameters.
 
-    The file is written beside its place first and then put there: if that fails, a file that was
-    there before is what it was.
+    The file is written beside its place first and then put there: whoever reads it meanwhile finds
+    one or the other, and if writing fails, what was there before is what it was.
 
     Parameters
     ----------
@@ -38,9 +41,9 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
     Raises
     ------
     ValueError
-        If the path ends in another way.
+        If the path ends in another way, or a name is one that files cannot hold.
     TypeError
-        If an entry is not an array of real numbers.
+        If `what` is neither, or an entry is not an array of real numbers of at most 64 bits.
     ImportError
         If the package ``safetensors`` is not installed.
     OSError
@@ -55,30 +58,26 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
     """
     path = Path(path)
     _check(path)
-    import zipfile  # which takes long, and only here
-
+    if not isinstance(what, (Module, Mapping)):
+        raise TypeError(f"what must be a Module or a mapping, not {type(what).__name__}")
     state = what.state_dict() if isinstance(what, Module) else what
-    arrays = {}
-    for name, array in state.items():
-        if not isinstance(name, str):
-            raise TypeError(f"names must be strings, not {type(name).__name__}")
-        arrays[name] = np.ascontiguousarray(array)
-        if arrays[name].dtype.kind not in "fiub":
-            raise TypeError(f"{name!r} must be an array of real numbers, not {arrays[name].dtype}")
-        arrays[name] = arrays[name].reshape(np.shape(array))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content = _ENCODERS[path.suffix]({name: _array(name, a) for name, a in state.items()})
+    # What a link leads to is written, not the link.
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(beside, "w") as members:
-                for name, array in arrays.items():
-                    with members.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-        else:
-            beside.write_bytes(_safetensors().save(arrays))
-        beside.replace(path)
-    except BaseException:
+        with beside.open("xb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -105,26 +104,61 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     """
     path = Path(path)
     _check(path)
-    if path.suffix == ".safetensors":
-        safetensors = _safetensors()
-        content = path.read_bytes()
-        try:
-            return dict(safetensors.load(content))
-        except Exception as error:
-            raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
-    import zipfile
-
-    with path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is no npz file of numbers, or damaged: {error}") from error
+    decode = _DECODERS[path.suffix]()
+    content = path.read_bytes()
+    try:
+        return decode(content)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no {path.suffix} file of numbers, or damaged: {error}"
+        ) from error
 
 
 def _check(path: Path) -> None:
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"path must end in {' or '.join(_FORMATS)}, not {path.suffix!r}: {path}")
+    if path.suffix not in _ENCODERS:
+        formats = " or ".join(_ENCODERS)
+        raise ValueError(f"path must end in {formats}, not {path.suffix!r}: {path}")
+
+
+def _array(name: Any, array: Any) -> npt.NDArray[Any]:
+    if not isinstance(name, str):
+        raise TypeError(f"names must be strings, not {type(name).__name__}")
+    if not name or name.endswith(".npy") or "\0" in name or name == "__metadata__":
+        raise ValueError(f"{name!r} cannot be the name of an array in a file")
+    try:
+        made = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name!r} must be an array: {error}") from error
+    if made.dtype.kind not in "fiub" or made.dtype.itemsize > 8:
+        raise TypeError(
+            f"{name!r} must be an array of real numbers of at most 64 bits, not {made.dtype}"
+        )
+    return np.ascontiguousarray(made).reshape(made.shape)
+
+
+def _to_npz(arrays: Arrays) -> bytes:
+    import zipfile  # which takes long, and only here
+
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as members:
+        for name, array in arrays.items():
+            with members.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def _from_npz(content: bytes) -> Arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as members:
+        arrays = {name: members[name] for name in members.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name!r} is not an array")
+    return arrays
+
+
+def _to_safetensors(arrays: Arrays) -> bytes:
+    content: bytes = _safetensors().save(arrays)
+    return content
 
 
 def _safetensors() -> Any:
@@ -135,3 +169,13 @@ def _safetensors() -> Any:
             'files that end in .safetensors need a package: pip install "microgradx[save]"'
         ) from error
     return safetensors.numpy
+
+
+_ENCODERS: dict[str, Callable[[Arrays], bytes]] = {
+    ".npz": _to_npz,
+    ".safetensors": _to_safetensors,
+}
+_DECODERS: dict[str, Callable[[], Callable[[bytes], Arrays]]] = {
+    ".npz": lambda: _from_npz,
+    ".safetensors": lambda: _safetensors().load,
+}

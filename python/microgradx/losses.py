@@ -6,6 +6,7 @@ Values alone, on lists of them nested however deep, and in compiled functions.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, Literal, TypeAlias
@@ -65,7 +66,12 @@ def mse(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
         differences = [x + -y for x, y in _pairs(input, target)]
         squares = _core.dot(differences, differences)
         return squares if reduction == "sum" else squares / _count(differences)
-    return _reduced(input, target, lambda x, y: (x - y) ** 2, reduction)
+    return _reduced(input, target, _square, reduction)
+
+
+def _square(x: Value, y: _Scalar) -> Value:
+    difference = x + -y
+    return difference * difference
 
 
 def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
@@ -164,13 +170,16 @@ def cross_entropy(
     1000.0
     """
     _check(reduction)
+    if not isinstance(label_smoothing, Real):
+        raise TypeError(f"label_smoothing must be a number, not {type(label_smoothing).__name__}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, not {label_smoothing}")
     rows = _listed(input, "input")
+    targets = _listed(target, "target")
     if not isinstance(rows, list):
         raise ValueError("input must be a sequence of logits, not a single one")
-    targets = _listed(target, "target")
-    if not rows or not isinstance(rows[0], list):
+    is_batch = isinstance(rows[0], list) if rows else isinstance(targets, list)
+    if not is_batch:
         return _cross_entropy(rows, targets, label_smoothing)
     if not isinstance(targets, list) or len(targets) != len(rows):
         raise ValueError(f"target must be a sequence of {len(rows)}, one for each sample of input")
@@ -178,20 +187,23 @@ def cross_entropy(
     return _total(losses, reduction)
 
 
-def _cross_entropy(logits: Any, target: Any, smoothing: float) -> Value:
-    if not isinstance(logits, list) or not logits:
-        raise ValueError("input must have the logits of at least one class for each sample")
-    total = _log_sum_exp(logits)
+def _cross_entropy(row: Any, target: Any, smoothing: float) -> Value:
+    logits, total = _shifted(row)
+    weight: Any = 1.0  # of all classes together
     if isinstance(target, list):
-        if len(target) != len(logits):
-            raise ValueError(f"target has {len(target)} probabilities of {len(logits)} classes")
+        if len(target) != len(logits) or any(isinstance(p, list) for p in target):
+            raise ValueError(
+                f"target must be a class or {len(logits)} probabilities for each sample of input"
+            )
         expected = _core.dot(logits, target)
-        total = total * _core.sum(target)
+        weight = _core.sum(target)
     else:
         expected = take(logits, target)
     if smoothing:
         expected = (1 - smoothing) * expected + smoothing * _core.mean(logits)
-    return total - expected
+        weight = (1 - smoothing) * weight + smoothing
+    loss: Value = weight * total - expected
+    return loss
 
 
 def log_softmax(input: Any) -> Any:
@@ -221,8 +233,8 @@ def log_softmax(input: Any) -> Any:
     [0.0, -1000.0]
     """
 
-    def of_row(logits: list[Any]) -> list[Value]:
-        total = _log_sum_exp(logits)
+    def of_row(row: list[Any]) -> list[Value]:
+        logits, total = _shifted(row)
         return [x - total for x in logits]
 
     return _each_row(_listed(input, "input"), of_row)
@@ -240,9 +252,8 @@ def softmax(input: Any) -> Any:
     [0.5, 0.5]
     """
 
-    def of_row(logits: list[Any]) -> list[Value]:
-        peak = _peak(logits)
-        powers = [(x + -peak).exp() for x in logits]
+    def of_row(row: list[Any]) -> list[Value]:
+        powers = [x.exp() for x in _shifted(row)[0]]
         scale = _core.sum(powers) ** -1
         return [x * scale for x in powers]
 
@@ -276,22 +287,20 @@ def l2(parameters: Any) -> Value:
     return _core.dot(values, values)
 
 
-def _log_sum_exp(logits: list[Any]) -> Value:
-    peak = _peak(logits)
-    total: Value = _core.sum([(x + -peak).exp() for x in logits]).log() + peak
-    return total
-
-
-def _peak(logits: list[Any]) -> Any:
-    """Return the largest of the logits, whose derivative nobody needs: it is subtracted again."""
-    if not logits:
+def _shifted(row: Any) -> tuple[list[Value], Value]:
+    """Return logits less the largest, and the logarithm of the sum of their exponentials."""
+    if not isinstance(row, list) or not row:
         raise ValueError("input must have the logits of at least one class for each sample")
-    if not _core.is_tracing():
-        return max(x.data if isinstance(x, Value) else x for x in logits)
-    peak = logits[0]
-    for x in logits[1:]:
-        peak = _core.maximum(peak, x)
-    return peak
+    if any(isinstance(x, list) for x in row):
+        raise ValueError("input must be nested no deeper than a sequence of logits for each sample")
+    values = [x if isinstance(x, Value) else Value(x) for x in row]
+    # The derivative by the largest, which is subtracted from all, is 0.
+    if _core.is_tracing():
+        peak: Any = functools.reduce(_core.maximum, values)
+    else:
+        peak = max(x.data for x in values)
+    logits = [x + -peak for x in values]
+    return logits, _core.sum([x.exp() for x in logits]).log()
 
 
 def _listed(nest: Any, name: str) -> Any:
@@ -314,7 +323,7 @@ def _flat(nest: Any) -> list[Any]:
 def _each_row(nest: Any, of_row: Callable[[list[Any]], list[Value]]) -> Any:
     if not isinstance(nest, list):
         raise ValueError("input must be a sequence of logits, not a single one")
-    if nest and isinstance(nest[0], list):
+    if nest and all(isinstance(item, list) for item in nest):
         return [_each_row(item, of_row) for item in nest]
     return of_row(nest)
 

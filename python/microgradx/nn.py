@@ -23,6 +23,8 @@ _NAMES = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linea
 class Module:
     """Anything with parameters."""
 
+    _is_frozen = False
+
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
         for p in self.parameters():
@@ -40,7 +42,10 @@ class Module:
         yield from vars(self).items()
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """Go through the parameters by name.
+        """Go through all Values among the attributes, here and in modules, by name.
+
+        Those that :meth:`parameters` does not list, such as results, are no parameters; a
+        :meth:`state_dict` leaves them out.
 
         Parameters
         ----------
@@ -64,8 +69,13 @@ class Module:
             yield from _modules_in(child)
 
     def freeze(self) -> None:
-        """Leave the parameters out of :meth:`trainable_parameters` from now on."""
-        self._is_frozen = True
+        """Leave the parameters out of :meth:`trainable_parameters` from now on.
+
+        Those of all that the module consists of, too, which :meth:`unfreeze` can take back for a
+        part of it.
+        """
+        for module in self.modules():
+            module._is_frozen = True
 
     def unfreeze(self) -> None:
         """Undo :meth:`freeze`, here and in all that the module consists of."""
@@ -85,13 +95,11 @@ class Module:
         >>> len(model.parameters()), len(model.trainable_parameters())
         (13, 4)
         """
-        frozen = {
-            id(p)
-            for module in self.modules()
-            if getattr(module, "_is_frozen", False)
-            for p in module.parameters()
-        }
-        return [p for p in self.parameters() if id(p) not in frozen]
+        is_frozen: dict[int, bool] = {}
+        for module in self.modules():  # what a module consists of comes after it, and counts
+            for p in module.parameters():
+                is_frozen[id(p)] = module._is_frozen
+        return [p for p in self.parameters() if not is_frozen.get(id(p), False)]
 
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return copies of the parameters' numbers by name.
@@ -115,17 +123,7 @@ class Module:
         {'layers.0.weight': (3, 2), 'layers.0.bias': (3,),
          'layers.1.weight': (1, 3), 'layers.1.bias': (1,)}
         """
-        named = dict(self.named_parameters())
-        state = {name: data(values) for name, values in named.items()}
-        unnamed = set(map(id, self.parameters()))
-        for name, values in named.items():
-            unnamed.difference_update(map(id, _flat(values, state[name].ndim)))
-        if unnamed:
-            raise ValueError(
-                f"{len(unnamed)} of the parameters are in no attribute of {type(self).__name__}: "
-                "override children() to name them"
-            )
-        return state
+        return {name: data(values) for name, values in self._all_named().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Give the parameters the numbers of a state.
@@ -146,7 +144,9 @@ class Module:
         TypeError
             If an entry is not an array of real numbers.
         """
-        named = dict(self.named_parameters())
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a mapping, not {type(state).__name__}")
+        named = self._all_named()
         missing = [name for name in named if name not in state]
         extra = [name for name in state if name not in named]
         if strict and missing:
@@ -160,7 +160,10 @@ class Module:
         for name, values in named.items():
             if name not in state:
                 continue
-            arrays[name] = np.asarray(state[name])
+            try:
+                arrays[name] = np.asarray(state[name])
+            except ValueError as error:
+                raise ValueError(f"state[{name!r}] must be an array: {error}") from error
             if arrays[name].dtype.kind not in "fiub":
                 raise TypeError(
                     f"state[{name!r}] must be an array of real numbers, not of {arrays[name].dtype}"
@@ -170,8 +173,26 @@ class Module:
                 raise ValueError(
                     f"state[{name!r}] must have shape {shape}, not {arrays[name].shape}"
                 )
-        for name, array in arrays.items():
-            assign(named[name], array.astype(np.float64))
+        floats = {name: array.astype(np.float64) for name, array in arrays.items()}
+        for name, array in floats.items():
+            assign(named[name], array)
+
+    def _all_named(self) -> dict[str, Any]:
+        """Collect what is named and consists of parameters; check that these are all."""
+        parameters = set(map(id, self.parameters()))
+        unnamed = set(parameters)
+        named = {}
+        for name, values in self.named_parameters():
+            ids = set(map(id, _flat(values, len(_shape(values) or ()))))
+            if ids <= parameters:
+                named[name] = values
+                unnamed -= ids
+        if unnamed:
+            raise ValueError(
+                f"{len(unnamed)} of the parameters are in no attribute of {type(self).__name__}: "
+                "override children() to name them"
+            )
+        return named
 
 
 def _others(names: list[str]) -> str:
@@ -334,10 +355,10 @@ class Layer(Module, LayerBase):
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Go through the weights of all neurons, then their biases.
 
-        See :meth:`Module.named_parameters`. Neurons that differ in their number of inputs, or are
-        of a class of one's own, go one by one.
+        See :meth:`Module.named_parameters`. Neurons that differ in their number of inputs, or that
+        are of a class of one's own, go one by one.
         """
-        are_alike = all(type(n) is Neuron and not vars(n) for n in self.neurons)
+        are_alike = all(type(n) is Neuron for n in self.neurons)
         weights = [n.w for n in self.neurons]
         if not are_alike or _shape(weights) is None:
             yield from super().named_parameters(prefix)

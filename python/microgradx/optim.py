@@ -5,7 +5,7 @@ Their rules, settings and defaults are those of ``torch.optim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -18,18 +18,29 @@ from microgradx.engine import Value
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 
-def _number(name: str, number: float) -> float:
+def _number(name: str, number: Any) -> float:
     if not isinstance(number, Real):
         raise TypeError(f"{name} must be a real number, not {type(number).__name__}")
-    if not number >= 0:
+    value = float(number)
+    if not value >= 0:
         raise ValueError(f"{name} must be 0 or positive, not {number}")
-    return float(number)
+    return value
 
 
-def _decay(name: str, number: float) -> float:
-    if not _number(name, number) < 1:
-        raise ValueError(f"{name} must be less than 1, not {number}")
-    return float(number)
+def _flag(name: str, flag: Any) -> bool:
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {flag!r}")
+    return bool(flag)
+
+
+def _decays(name: str, pair: Any) -> tuple[float, float]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"{name} must be a pair of numbers, not {pair!r}")
+    first, second = (_number(f"{name}[{i}]", number) for i, number in enumerate(pair))
+    for i, number in enumerate((first, second)):
+        if not number < 1:
+            raise ValueError(f"{name}[{i}] must be less than 1, not {number}")
+    return first, second
 
 
 class Optimizer:
@@ -48,10 +59,10 @@ class Optimizer:
         If `params` is empty or names a parameter twice.
     """
 
-    # The names of the attributes that a state consists of: settings, which are numbers and may be
-    # assigned at any time, and what is remembered from step to step, a vector with a number for
-    # each parameter, or None as long as there is nothing to remember.
-    _settings: ClassVar[tuple[str, ...]] = ()
+    # The attributes that a state consists of: settings, which may be assigned at any time and are
+    # checked by these functions, and what is remembered from step to step, a vector with a number
+    # for each parameter, or None as long as there is nothing to remember.
+    _settings: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}
     _memories: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Iterable[Value]) -> None:
@@ -69,6 +80,11 @@ class Optimizer:
         self._steps = 0
         for name in self._memories:
             setattr(self, name, None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; settings must be what they may be."""
+        check = self._settings.get(name)
+        super().__setattr__(name, value if check is None else check(name, value))
 
     @property
     def params(self) -> list[Value]:
@@ -111,8 +127,10 @@ class Optimizer:
         ------
         KeyError
             If an entry is missing, or there is one that is none of this optimiser's.
-        ValueError
-            If an array has not a number for each parameter. Nothing has been changed then.
+        TypeError, ValueError
+            If a setting is not what it may be, or an array has not a number for each parameter.
+
+        Nothing has been changed then.
         """
         names = (*self._settings, "steps", *self._memories)
         for name in names:
@@ -121,20 +139,27 @@ class Optimizer:
         for name in state:
             if name not in names:
                 raise KeyError(f"state has an entry {name!r}, which {type(self).__name__} has not")
-        memories = {name: state[name] for name in self._memories}
-        for name, kept in memories.items():
-            if kept is not None:
-                memories[name] = np.array(kept, dtype=np.float64)
-                if memories[name].shape != (self._count,):
-                    raise ValueError(
-                        f"state[{name!r}] must have shape ({self._count},), a number for each "
-                        f"parameter, not {memories[name].shape}"
-                    )
-        for name in self._settings:
-            setattr(self, name, state[name])
-        self._steps = int(state["steps"])
-        for name, kept in memories.items():
-            setattr(self, name, kept)
+        settings = {name: check(name, state[name]) for name, check in self._settings.items()}
+        steps = state["steps"]
+        if not isinstance(steps, (int, np.integer)) or steps < 0:
+            raise ValueError(f"state['steps'] must be a whole number from 0 on, not {steps!r}")
+        memories = {name: self._checked(name, state[name]) for name in self._memories}
+        for name, value in {**settings, **memories}.items():
+            setattr(self, name, value)
+        self._steps = int(steps)
+
+    def _checked(self, name: str, kept: Any) -> npt.NDArray[np.float64] | None:
+        if kept is None:
+            return None
+        array = np.asarray(kept)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"state[{name!r}] must be an array of real numbers, not {kept!r}")
+        if array.shape != (self._count,):
+            raise ValueError(
+                f"state[{name!r}] must have shape ({self._count},), a number for each parameter, "
+                f"not {array.shape}"
+            )
+        return np.array(array, dtype=np.float64)
 
     def _zeros(self) -> npt.NDArray[np.float64]:
         return np.zeros(self._count)
@@ -175,7 +200,13 @@ class SGD(Optimizer):
         negative or NaN, or if Nesterov's momentum is wanted without momentum or with dampening.
     """
 
-    _settings = ("lr", "momentum", "weight_decay", "dampening", "nesterov")
+    _settings: ClassVar = {
+        "lr": _number,
+        "momentum": _number,
+        "weight_decay": _number,
+        "dampening": _number,
+        "nesterov": _flag,
+    }
     _memories = ("momentum_buffer",)
     momentum_buffer: npt.NDArray[np.float64] | None
 
@@ -185,16 +216,17 @@ class SGD(Optimizer):
         lr: float = 1e-3,
         momentum: float = 0,
         weight_decay: float = 0,
+        *,
         dampening: float = 0,
         nesterov: bool = False,
     ) -> None:
         super().__init__(params)
-        self.lr = _number("lr", lr)
-        self.momentum = _number("momentum", momentum)
-        self.weight_decay = _number("weight_decay", weight_decay)
-        self.dampening = _number("dampening", dampening)
-        self.nesterov = bool(nesterov)
-        if nesterov and (momentum == 0 or dampening != 0):
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.dampening = dampening
+        self.nesterov = nesterov
+        if self.nesterov and (momentum == 0 or dampening != 0):
             raise ValueError("nesterov needs a momentum, and no dampening")
 
     def step(self) -> None:
@@ -257,7 +289,14 @@ class RMSprop(Optimizer):
         If `params` is empty or names a parameter twice, or if a number is negative or NaN.
     """
 
-    _settings = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")
+    _settings: ClassVar = {
+        "lr": _number,
+        "alpha": _number,
+        "eps": _number,
+        "weight_decay": _number,
+        "momentum": _number,
+        "centered": _flag,
+    }
     _memories = ("square_avg", "grad_avg", "momentum_buffer")
     square_avg: npt.NDArray[np.float64] | None
     grad_avg: npt.NDArray[np.float64] | None
@@ -274,12 +313,12 @@ class RMSprop(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(params)
-        self.lr = _number("lr", lr)
-        self.alpha = _number("alpha", alpha)
-        self.eps = _number("eps", eps)
-        self.weight_decay = _number("weight_decay", weight_decay)
-        self.momentum = _number("momentum", momentum)
-        self.centered = bool(centered)
+        self.lr = lr
+        self.alpha = alpha
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+        self.centered = centered
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
@@ -339,7 +378,13 @@ class Adam(Optimizer):
         of `betas` is not less than 1.
     """
 
-    _settings = ("lr", "betas", "eps", "weight_decay", "amsgrad")
+    _settings: ClassVar = {
+        "lr": _number,
+        "betas": _decays,
+        "eps": _number,
+        "weight_decay": _number,
+        "amsgrad": _flag,
+    }
     _memories = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     _decays_apart: ClassVar[bool] = False
     exp_avg: npt.NDArray[np.float64] | None
@@ -356,17 +401,18 @@ class Adam(Optimizer):
         amsgrad: bool = False,
     ) -> None:
         super().__init__(params)
-        self.lr = _number("lr", lr)
-        beta1, beta2 = betas
-        self.betas = (_decay("betas[0]", beta1), _decay("betas[1]", beta2))
-        self.eps = _number("eps", eps)
-        self.weight_decay = _number("weight_decay", weight_decay)
-        self.amsgrad = bool(amsgrad)
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.amsgrad = amsgrad
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        if self.exp_avg is None or self.exp_avg_sq is None:
-            self.exp_avg, self.exp_avg_sq = self._zeros(), self._zeros()
+        if self.exp_avg is None:
+            self.exp_avg = self._zeros()
+        if self.exp_avg_sq is None:
+            self.exp_avg_sq = self._zeros()
         if self.max_exp_avg_sq is None and self.amsgrad:
             self.max_exp_avg_sq = self._zeros()
         beta1, beta2 = self.betas

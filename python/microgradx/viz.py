@@ -10,6 +10,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,6 +143,8 @@ def draw_program(
 
     Raises
     ------
+    TypeError
+        If `program` is neither.
     AttributeError
         If the function has not been called yet.
     ValueError
@@ -151,6 +154,8 @@ def draw_program(
     """
     if isinstance(program, CompiledFunction):
         program = program.program
+    if not isinstance(program, Program):
+        raise TypeError(f"program must be a Program, not {type(program).__name__}")
     if max_instructions < 1:
         raise ValueError(f"max_instructions must be at least 1, not {max_instructions}")
     dot = _digraph(format, rankdir)
@@ -237,15 +242,18 @@ def plot_training(
     OSError
         If the file cannot be written.
     """
-    named = curves if isinstance(curves, Mapping) else {"loss": curves}
-    if not named:
+    given = curves if isinstance(curves, Mapping) else {"loss": curves}
+    named = {name: np.asarray(curve, dtype=np.float64) for name, curve in given.items()}
+    if not sum(curve.size for curve in named.values()):
         raise ValueError("curves is empty: there is nothing to plot")
+    for name, curve in named.items():
+        if curve.ndim != 1:
+            raise ValueError(f"curves must be sequences of numbers, but {name!r} is not")
     figure = _figure()
     axes = figure.subplots()
     for number, (name, curve) in enumerate(named.items()):
-        heights = np.asarray(curve, dtype=np.float64)
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(np.arange(len(heights)), heights, color=colour, linewidth=1.8, label=name)
+        axes.plot(np.arange(len(curve)), curve, color=colour, linewidth=1.8, label=name)
     axes.set_xlabel("step")
     if len(named) == 1:
         axes.set_ylabel(next(iter(named)))
@@ -293,8 +301,11 @@ def plot_decision_boundary(
 
     Raises
     ------
+    TypeError
+        If the model returns something else.
     ValueError
-        If an argument has another shape, or the path ends in something that is no kind of picture.
+        If an argument has another shape, labels are others than these, or the path ends in
+        something that is no kind of picture.
     ImportError
         If the package ``matplotlib`` is not installed.
     OSError
@@ -307,6 +318,11 @@ def plot_decision_boundary(
     if classes.shape != (len(where),):
         raise ValueError(f"labels must have shape ({len(where)},), not {classes.shape}")
     x, y, scores = score_grid(model, where, columns=100, rows=72)
+    known = np.unique(classes) if scores.ndim == 2 else np.arange(scores.shape[-1])
+    if len(known) > 2 and scores.ndim == 2:
+        raise ValueError(f"labels must be two numbers for a model with one score, not {known}")
+    if not np.isin(classes, known).all():
+        raise ValueError(f"labels must be from 0 to {len(known) - 1}, the numbers of the scores")
     figure = _figure()
     axes = figure.subplots()
     extent = (x[0], x[-1], y[0], y[-1])
@@ -314,7 +330,6 @@ def plot_decision_boundary(
         _paint_two_classes(axes, x, y, scores, extent)
     else:
         _paint_classes(axes, x, y, scores, extent)
-    known = np.unique(classes) if scores.ndim == 2 else np.arange(scores.shape[-1])
     for number, label in enumerate(known):
         across, up = where[classes == label].T
         axes.scatter(
@@ -363,13 +378,19 @@ def score_grid(
         scores = model.map(places)
     else:
         scores = np.array([_numbers(model(place)) for place in places.tolist()], dtype=np.float64)
+    if scores.ndim > 2 or 0 in scores.shape:
+        raise ValueError("model must return a score, or a list of scores")
     return x, y, scores.reshape(rows, columns, *scores.shape[1:])
 
 
 def _numbers(scores: Any) -> Any:
     if isinstance(scores, Value):
         return scores.data
-    return [_numbers(s) for s in scores] if isinstance(scores, Iterable) else scores
+    if isinstance(scores, Iterable):
+        return [_numbers(score) for score in scores]
+    if not isinstance(scores, Real):
+        raise TypeError(f"model must return a score, or a list of scores, not {scores!r}")
+    return scores
 
 
 def _figure() -> Figure:
