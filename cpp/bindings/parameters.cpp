@@ -127,7 +127,7 @@ private:
         if (!runs_.empty() && runs_.back().data() + runs_.back().size() == node) {
             runs_.back() = {runs_.back().data(), runs_.back().size() + 1};
         } else {
-            runs_.push_back({node, 1});
+            runs_.emplace_back(node, 1);
         }
     }
 

@@ -104,8 +104,9 @@ constexpr std::size_t steps_of_a_run = 8;
     while (order.size() < instructions.size()) {
         std::vector<std::uint32_t>& queue =
             *std::ranges::max_element(queues, {}, [](const auto& it) { return it.size(); });
-        for (std::size_t i = 0; i < queue.size(); ++i) {
-            const std::uint32_t place = queue[i];
+        std::size_t done = 0;
+        while (done < queue.size()) {  // which grows
+            const std::uint32_t place = queue[done++];
             order.push_back(instructions[place]);
             for (std::uint32_t d = first_dependent[place]; d < first_dependent[place + 1]; ++d) {
                 if (--unknown_operands[dependents[d]] == 0) {
