@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,7 +63,7 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
     content = _ENCODERS[path.suffix]({name: _array(name, a) for name, a in state.items()})
     # What a link leads to is written, not the link.
     target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{secrets.token_hex(8)}.part")
+    beside = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
         with beside.open("xb") as file:
             with contextlib.suppress(FileNotFoundError):
