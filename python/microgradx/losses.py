@@ -188,7 +188,8 @@ def cross_entropy(
 
 
 def _cross_entropy(row: Any, target: Any, smoothing: float) -> Value:
-    logits, total = _shifted(row)
+    logits = _shifted(row)
+    total = _log_sum_exp(logits)
     weight: Any = 1.0  # of all classes together
     if isinstance(target, list):
         if len(target) != len(logits) or any(isinstance(p, list) for p in target):
@@ -234,7 +235,8 @@ def log_softmax(input: Any) -> Any:
     """
 
     def of_row(row: list[Any]) -> list[Value]:
-        logits, total = _shifted(row)
+        logits = _shifted(row)
+        total = _log_sum_exp(logits)
         return [x - total for x in logits]
 
     return _each_row(_listed(input, "input"), of_row)
@@ -253,7 +255,7 @@ def softmax(input: Any) -> Any:
     """
 
     def of_row(row: list[Any]) -> list[Value]:
-        powers = [x.exp() for x in _shifted(row)[0]]
+        powers = [x.exp() for x in _shifted(row)]
         scale = _core.sum(powers) ** -1
         return [x * scale for x in powers]
 
@@ -287,8 +289,8 @@ def l2(parameters: Any) -> Value:
     return _core.dot(values, values)
 
 
-def _shifted(row: Any) -> tuple[list[Value], Value]:
-    """Return logits less the largest, and the logarithm of the sum of their exponentials."""
+def _shifted(row: Any) -> list[Value]:
+    """Return logits less the largest, so that no exponential overflows."""
     if not isinstance(row, list) or not row:
         raise ValueError("input must have the logits of at least one class for each sample")
     if any(isinstance(x, list) for x in row):
@@ -299,8 +301,11 @@ def _shifted(row: Any) -> tuple[list[Value], Value]:
         peak: Any = functools.reduce(_core.maximum, values)
     else:
         peak = max(x.data for x in values)
-    logits = [x + -peak for x in values]
-    return logits, _core.sum([x.exp() for x in logits]).log()
+    return [x + -peak for x in values]
+
+
+def _log_sum_exp(logits: list[Value]) -> Value:
+    return _core.sum([x.exp() for x in logits]).log()
 
 
 def _listed(nest: Any, name: str) -> Any:
