@@ -74,11 +74,12 @@ public:
 
     void rmsprop_step(double lr, double alpha, double eps, double weight_decay, double momentum,
                       State square_avg, std::optional<State> grad_avg,
-                      std::optional<State> velocities) {
+                      std::optional<State> momentum_buffer) {
         const Decay decayed{weight_decay};
         double* const squares = numbers(square_avg, "square_avg");
-        double* const means = grad_avg.has_value() ? numbers(grad_avg, "grad_avg") : nullptr;
-        double* const velocity = momentum != 0.0 ? numbers(velocities, "momentum_buffer") : nullptr;
+        double* const means = grad_avg.has_value() ? numbers(*grad_avg, "grad_avg") : nullptr;
+        double* const velocity =
+            momentum_buffer.has_value() ? numbers(*momentum_buffer, "momentum_buffer") : nullptr;
         step_each([&](double p, double g, std::size_t i) {
             g = decayed(p, g);
             squares[i] = alpha * squares[i] + (1.0 - alpha) * g * g;
@@ -104,7 +105,7 @@ public:
         double* const means = numbers(exp_avg, "exp_avg");
         double* const squares = numbers(exp_avg_sq, "exp_avg_sq");
         double* const largest =
-            max_exp_avg_sq.has_value() ? numbers(max_exp_avg_sq, "max_exp_avg_sq") : nullptr;
+            max_exp_avg_sq.has_value() ? numbers(*max_exp_avg_sq, "max_exp_avg_sq") : nullptr;
         const double step_size = lr / (1.0 - std::pow(beta1, step));
         const double root_correction = std::sqrt(1.0 - std::pow(beta2, step));
         step_each([&](double p, double g, std::size_t i) {
@@ -140,12 +141,6 @@ private:
     };
 
     // The numbers that an optimiser remembers, one for each parameter.
-    [[nodiscard]] double* numbers(std::optional<State>& state, const char* name) const {
-        if (!state.has_value()) {
-            throw py::value_error(std::string(name) + " must be given");
-        }
-        return numbers(*state, name);
-    }
     [[nodiscard]] double* numbers(State& state, const char* name) const {
         if (state.ndim() != 1 || static_cast<std::size_t>(state.size()) != values_.size()) {
             throw py::value_error(std::string(name) +

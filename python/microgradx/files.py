@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._arrays import real_array
 from microgradx.nn import Module
 
 __all__ = ["load", "save"]
@@ -56,11 +57,11 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
     >>> model.load_state_dict(mgx.load("model.npz"))        # doctest: +SKIP
     """
     path = Path(path)
-    _check(path)
+    encode, _ = _codec(path)
     if not isinstance(what, (Module, Mapping)):
         raise TypeError(f"what must be a Module or a mapping, not {type(what).__name__}")
     state = what.state_dict() if isinstance(what, Module) else what
-    content = _ENCODERS[path.suffix]({name: _array(name, a) for name, a in state.items()})
+    content = encode({name: _array(name, a) for name, a in state.items()})
     # What a link leads to is written, not the link.
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{os.urandom(8).hex()}.part")
@@ -102,8 +103,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         If the file cannot be read.
     """
     path = Path(path)
-    _check(path)
-    decode = _DECODERS[path.suffix]()
+    _, decode = _codec(path)
     content = path.read_bytes()
     try:
         return decode(content)
@@ -113,10 +113,19 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _check(path: Path) -> None:
-    if path.suffix not in _ENCODERS:
-        formats = " or ".join(_ENCODERS)
-        raise ValueError(f"path must end in {formats}, not {path.suffix!r}: {path}")
+def _codec(path: Path) -> tuple[Callable[[Arrays], bytes], Callable[[bytes], Arrays]]:
+    """Return how arrays become a file's content, and back."""
+    if path.suffix == ".npz":
+        return _to_npz, _from_npz
+    if path.suffix == ".safetensors":
+        try:
+            import safetensors.numpy
+        except ImportError as error:
+            raise ImportError(
+                'files that end in .safetensors need a package: pip install "microgradx[save]"'
+            ) from error
+        return safetensors.numpy.save, safetensors.numpy.load
+    raise ValueError(f"path must end in .npz or .safetensors, not {path.suffix!r}: {path}")
 
 
 def _array(name: Any, array: Any) -> npt.NDArray[Any]:
@@ -124,13 +133,10 @@ def _array(name: Any, array: Any) -> npt.NDArray[Any]:
         raise TypeError(f"names must be strings, not {type(name).__name__}")
     if not name or name.endswith(".npy") or "\0" in name or name == "__metadata__":
         raise ValueError(f"{name!r} cannot be the name of an array in a file")
-    try:
-        made = np.asarray(array)
-    except ValueError as error:
-        raise ValueError(f"{name!r} must be an array: {error}") from error
-    if made.dtype.kind not in "fiub" or made.dtype.itemsize > 8:
+    made = real_array(repr(name), array)
+    if made.dtype.itemsize > 8:
         raise TypeError(
-            f"{name!r} must be an array of real numbers of at most 64 bits, not {made.dtype}"
+            f"{name!r} must be an array of numbers of at most 64 bits, not {made.dtype}"
         )
     return np.ascontiguousarray(made).reshape(made.shape)
 
@@ -153,28 +159,3 @@ def _from_npz(content: bytes) -> Arrays:
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{name!r} is not an array")
     return arrays
-
-
-def _to_safetensors(arrays: Arrays) -> bytes:
-    content: bytes = _safetensors().save(arrays)
-    return content
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            'files that end in .safetensors need a package: pip install "microgradx[save]"'
-        ) from error
-    return safetensors.numpy
-
-
-_ENCODERS: dict[str, Callable[[Arrays], bytes]] = {
-    ".npz": _to_npz,
-    ".safetensors": _to_safetensors,
-}
-_DECODERS: dict[str, Callable[[], Callable[[bytes], Arrays]]] = {
-    ".npz": lambda: _from_npz,
-    ".safetensors": lambda: _safetensors().load,
-}

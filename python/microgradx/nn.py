@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._arrays import real_array
 from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data
 from microgradx.engine import Value
 
@@ -160,14 +161,7 @@ class Module:
         for name, values in named.items():
             if name not in state:
                 continue
-            try:
-                arrays[name] = np.asarray(state[name])
-            except ValueError as error:
-                raise ValueError(f"state[{name!r}] must be an array: {error}") from error
-            if arrays[name].dtype.kind not in "fiub":
-                raise TypeError(
-                    f"state[{name!r}] must be an array of real numbers, not of {arrays[name].dtype}"
-                )
+            arrays[name] = real_array(f"state[{name!r}]", state[name])
             shape = data(values).shape
             if arrays[name].shape != shape:
                 raise ValueError(

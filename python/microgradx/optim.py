@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx import _core
+from microgradx._arrays import real_array
 from microgradx.engine import Value
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -151,9 +152,7 @@ class Optimizer:
     def _checked(self, name: str, kept: Any) -> npt.NDArray[np.float64] | None:
         if kept is None:
             return None
-        array = np.asarray(kept)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"state[{name!r}] must be an array of real numbers, not {kept!r}")
+        array = real_array(f"state[{name!r}]", kept, kinds="fiu")
         if array.shape != (self._count,):
             raise ValueError(
                 f"state[{name!r}] must have shape ({self._count},), a number for each parameter, "
@@ -161,8 +160,13 @@ class Optimizer:
             )
         return np.array(array, dtype=np.float64)
 
-    def _zeros(self) -> npt.NDArray[np.float64]:
-        return np.zeros(self._count)
+    def _memory(self, name: str) -> npt.NDArray[np.float64]:
+        """Return what is remembered by this name, zeros at first."""
+        kept: npt.NDArray[np.float64] | None = getattr(self, name)
+        if kept is None:
+            kept = np.zeros(self._count)
+            setattr(self, name, kept)
+        return kept
 
 
 class SGD(Optimizer):
@@ -237,7 +241,7 @@ class SGD(Optimizer):
             velocities = self.momentum_buffer
             is_first = velocities is None
             if velocities is None:
-                velocities = self._zeros()
+                velocities = np.zeros(self._count)
             self._parameters.momentum_step(
                 self.lr,
                 self.momentum,
@@ -322,21 +326,15 @@ class RMSprop(Optimizer):
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        if self.square_avg is None:
-            self.square_avg = self._zeros()
-        if self.grad_avg is None and self.centered:
-            self.grad_avg = self._zeros()
-        if self.momentum_buffer is None and self.momentum != 0:
-            self.momentum_buffer = self._zeros()
         self._parameters.rmsprop_step(
             self.lr,
             self.alpha,
             self.eps,
             self.weight_decay,
             self.momentum,
-            self.square_avg,
-            self.grad_avg if self.centered else None,
-            self.momentum_buffer,
+            self._memory("square_avg"),
+            self._memory("grad_avg") if self.centered else None,
+            self._memory("momentum_buffer") if self.momentum != 0 else None,
         )
         self._steps += 1
 
@@ -409,12 +407,6 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        if self.exp_avg is None:
-            self.exp_avg = self._zeros()
-        if self.exp_avg_sq is None:
-            self.exp_avg_sq = self._zeros()
-        if self.max_exp_avg_sq is None and self.amsgrad:
-            self.max_exp_avg_sq = self._zeros()
         beta1, beta2 = self.betas
         self._parameters.adam_step(
             self.lr,
@@ -424,9 +416,9 @@ class Adam(Optimizer):
             self.weight_decay,
             self._decays_apart,
             self._steps + 1,
-            self.exp_avg,
-            self.exp_avg_sq,
-            self.max_exp_avg_sq if self.amsgrad else None,
+            self._memory("exp_avg"),
+            self._memory("exp_avg_sq"),
+            self._memory("max_exp_avg_sq") if self.amsgrad else None,
         )
         self._steps += 1
 
