@@ -88,21 +88,19 @@ private:
             body();
             return;
         } catch (const DivisionByZero& error) {
-            workspace_.failed_sample = lane;
-            throw DivisionByZero(error.what() + where(lane));
+            fail(lane, error);
         } catch (const DomainError& error) {
-            workspace_.failed_sample = lane;
-            throw DomainError(error.what() + where(lane));
+            fail(lane, error);
         } catch (const Overflow& error) {
-            workspace_.failed_sample = lane;
-            throw Overflow(error.what() + where(lane));
+            fail(lane, error);
         } catch (const BadIndex& error) {
-            workspace_.failed_sample = lane;
-            throw BadIndex(error.what() + where(lane));
+            fail(lane, error);
         }
     }
-    [[nodiscard]] std::string where(std::size_t lane) const {
-        return " (sample " + std::to_string(first_sample_ + lane) + ")";
+    template <typename Error>
+    [[noreturn]] void fail(std::size_t lane, const Error& error) {
+        workspace_.failed_sample = lane;
+        throw Error(error.what() + (" (sample " + std::to_string(first_sample_ + lane) + ")"));
     }
 
     [[nodiscard]] std::size_t stride() const noexcept { return workspace_.stride; }
