@@ -65,7 +65,7 @@ def test_ints_reach_the_gradients() -> None:
     assert repr(b.grad) == "3.0"
 
 
-@pytest.mark.parametrize("name", ["tanh", "exp", "log", "sigmoid", "sqrt", "sin", "cos"])
+@pytest.mark.parametrize("name", ["tanh", "exp", "log", "sigmoid", "sqrt", "sin", "cos", "erf"])
 def test_transcendental_functions_give_floats(name: str) -> None:
     assert type(getattr(Value(1), name)().data) is float
 

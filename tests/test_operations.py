@@ -33,6 +33,7 @@ REFERENCE: dict[str, Callable[..., float]] = {
     "abs": abs,
     "sin": math.sin,
     "cos": math.cos,
+    "erf": math.erf,
 }
 LABELS = {
     **{"add": "+", "mul": "*", "pow": "**", "relu": "ReLU"},

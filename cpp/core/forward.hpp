@@ -3,6 +3,7 @@
 // Evaluating one operation: the `value` column of ops.def.
 
 #include <cmath>
+#include <numbers>
 #include <string_view>
 
 #include "core/op.hpp"
@@ -12,6 +13,7 @@ namespace mgx {
 
 // By which ops.def calls them.
 using std::cos;
+using std::erf;
 using std::exp;
 using std::fabs;
 using std::isinf;
@@ -19,6 +21,7 @@ using std::log;
 using std::sin;
 using std::sqrt;
 using std::tanh;
+using std::numbers::inv_sqrtpi;
 
 // 1 / (1 + exp(-x)), written so that exp is only taken of numbers that are not positive.
 [[nodiscard]] inline double logistic(double x) noexcept {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <numbers>
 
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -40,10 +41,12 @@ using elementary::exp;
 using elementary::log;
 using elementary::tanh;
 using std::cos;
+using std::erf;
 using std::fabs;
 using std::isinf;
 using std::sin;
 using std::sqrt;
+using std::numbers::inv_sqrtpi;
 
 struct Scalar {
     [[nodiscard]] static constexpr double integer(double value) noexcept { return value; }
