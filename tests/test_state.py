@@ -487,7 +487,7 @@ def test_grad_check_of_a_wrong_gradient() -> None:
     assert found.gradient == 1.999 * 3
     assert found.difference == pytest.approx(6.0)
     assert str(found).startswith(
-        "NOT all agree of 5 gradients; the worst is by argument 2[0][1]: 5"
+        "NOT all gradients agree; the worst of 5 is by argument 2[0][1]: 5"
     )
     assert mgx.grad_check(function, 1.0, [[1.0, 3.0], [0.0, 0.0]], rtol=1e-3)
 

@@ -254,6 +254,14 @@ def test_plot_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_matplotlib")
+def test_plots_show_themselves_in_notebooks() -> None:
+    figure: Any = viz.plot_training([3.0, 2.0, 1.5])
+    picture, size = figure._repr_png_()
+    assert picture.startswith(PNG)
+    pixels = [int.from_bytes(picture[start : start + 4], "big") for start in (16, 20)]
+    assert pixels == [2 * size["width"], 2 * size["height"]]
+
+
 def test_plot_training_of_several_curves() -> None:
     figure = viz.plot_training({"train": [2.0, 1.0], "test": [3.0]}, logarithmic=True)
     (axes,) = figure.axes

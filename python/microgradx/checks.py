@@ -49,8 +49,8 @@ class GradCheck:
         """Tell of the worst entry."""
         place = f"argument {self.argument}" + "".join(f"[{i}]" for i in self.index)
         return (
-            f"{'all agree' if self.ok else 'NOT all agree'} of {self.entries} gradients; the worst "
-            f"is by {place}: {self.gradient:.9g}, by differences {self.difference:.9g}"
+            f"{'all' if self.ok else 'NOT all'} gradients agree; the worst of {self.entries} is by "
+            f"{place}: {self.gradient:.9g}, by differences {self.difference:.9g}"
         )
 
 
@@ -100,7 +100,7 @@ def grad_check(
     ...     square._backward = backward
     ...     return square
     >>> print(grad_check(forgets_a_factor, 0.5))
-    NOT all agree of 1 gradients; the worst is by argument 1: 0.5, by differences 1
+    NOT all gradients agree; the worst of 1 is by argument 1: 0.5, by differences 1
     """
     if not step > 0:
         raise ValueError(f"step must be positive, not {step}")

@@ -396,10 +396,10 @@ def _numbers(scores: Any) -> Any:
 def _figure() -> Figure:
     # A figure without pyplot needs no display and leaves a notebook's backend alone.
     try:
-        from matplotlib.figure import Figure
+        from microgradx._picture import Picture
     except ImportError as error:
         raise ImportError('plots need a package: pip install "microgradx[viz]"') from error
-    return Figure(figsize=(8, 5.4), dpi=150, layout="constrained")
+    return Picture(figsize=(8, 5.4), dpi=150, layout="constrained")
 
 
 def _paint_two_classes(axes: Any, x: Any, y: Any, scores: Any, extent: Any) -> None:
