@@ -11,7 +11,7 @@ namespace mgx {
 
 namespace {
 
-struct Arguments {
+struct Given {
     PyObject* data = nullptr;
     PyObject* children = nullptr;
     PyObject* op = nullptr;
@@ -46,12 +46,12 @@ std::vector<py::object> distinct_values(PyObject* children) {
 }
 
 // Throws error_already_set.
-void construct(ValueObject* value, const Arguments& arguments) {
+void construct(ValueObject* value, const Given& given) {
     Scalar data;
-    if (!to_scalar_or_error(arguments.data, "data", data)) {
+    if (!to_scalar_or_error(given.data, "data", data)) {
         throw py::error_already_set();
     }
-    const auto children = distinct_values(arguments.children);
+    const auto children = distinct_values(given.children);
     if (value->node != no_node) {
         Node& node = *value->content;
         if (node.op != Op::Leaf || !children.empty()) {
@@ -74,10 +74,9 @@ void construct(ValueObject* value, const Arguments& arguments) {
             throw py::error_already_set();
         }
     }
-    for (const auto& [name, given] :
-         {std::pair{"_op", arguments.op}, std::pair{"label", arguments.label}}) {
-        if (given != nullptr && !is_empty_string(given) &&
-            !set_instance_attribute(value, name, given)) {
+    for (const auto& [name, text] : {std::pair{"_op", given.op}, std::pair{"label", given.label}}) {
+        if (text != nullptr && !is_empty_string(text) &&
+            !set_instance_attribute(value, name, text)) {
             throw py::error_already_set();
         }
     }
@@ -89,7 +88,7 @@ int value_init(PyObject* object, PyObject* arguments, PyObject* keywords) noexce
     static std::array<char*, 5> names = {const_cast<char*>("data"), const_cast<char*>("_children"),
                                          const_cast<char*>("_op"), const_cast<char*>("label"),
                                          nullptr};
-    Arguments given;
+    Given given;
     if (PyArg_ParseTupleAndKeywords(arguments, keywords, "O|OOO:Value", names.data(), &given.data,
                                     &given.children, &given.op, &given.label) == 0) {
         return -1;

@@ -33,7 +33,7 @@ struct Recording {
 // Records what is computed while it lives.
 class Recorder {
 public:
-    explicit Recorder(Arena& arena) : arena_(arena), start_(arena.start_fresh_pages()) {}
+    explicit Recorder(Arena& recorded) : arena_(recorded), start_(recorded.start_fresh_pages()) {}
     Recorder(const Recorder&) = delete;
     Recorder& operator=(const Recorder&) = delete;
     ~Recorder() {

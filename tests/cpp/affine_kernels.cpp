@@ -4,34 +4,18 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "numbers.hpp"
 #include "program/lane_kernels.hpp"
 
 namespace mgx {
 
 namespace {
 
-using Numbers = std::vector<double>;
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double untouched = 0x1.23456789abcdep-7;
-
-// Numbers of very different sizes, so that any other order of adding shows.
-Numbers numbers(std::size_t count, unsigned seed) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<double> normal;
-    Numbers list(count);
-    for (double& number : list) {
-        number = normal(generator) * std::exp2(8 * normal(generator));
-    }
-    return list;
-}
 
 // As many zeros of either sign as behind a layer of rectifiers.
 Numbers numbers_with_zeros(std::size_t count, unsigned seed) {
@@ -42,18 +26,6 @@ Numbers numbers_with_zeros(std::size_t count, unsigned seed) {
         number = choice < 3 ? 0.0 : choice == 3 ? -0.0 : number;
     }
     return list;
-}
-
-bool same(double x, double y) {
-    return (std::isnan(x) && std::isnan(y)) || (x == y && std::signbit(x) == std::signbit(y));
-}
-
-void check_same(const Numbers& actual, const Numbers& expected) {
-    REQUIRE(actual.size() == expected.size());
-    const auto [difference, wanted] =
-        std::mismatch(actual.begin(), actual.end(), expected.begin(), same);
-    CAPTURE(difference - actual.begin());
-    REQUIRE(difference == actual.end());
 }
 
 // Every eighth number is added to the same sum, and these in pairs.
@@ -92,7 +64,7 @@ struct Case {
     [[nodiscard]] Numbers vectors(std::size_t count, unsigned seed) const {
         Numbers all = numbers_with_zeros(count * stride, seed);
         for (std::size_t i = 0; i < all.size(); ++i) {
-            all[i] = i % stride < lanes ? all[i] : nan;
+            all[i] = i % stride < lanes ? all[i] : not_a_number;
         }
         return all;
     }
@@ -156,7 +128,7 @@ struct Case {
             }
         }
         Numbers actual = weight_grads;
-        Numbers scratch(samples * (terms + lane_group) + 1, nan);
+        Numbers scratch(samples * (terms + lane_group) + 1, not_a_number);
         scratch.back() = untouched;
         const auto begins = inputs();
         kernels.affine_weight_grads(block(begins), adjoints.data(), samples, actual.data(),
@@ -270,7 +242,7 @@ TEST_CASE("an input may occur at several terms") {
 TEST_CASE("infinities and NaN go where the definition says") {
     for_each_case([](const LaneKernels& kernels, const Case& tried) {
         std::mt19937 generator(8);
-        for (const double number : {infinity, -infinity, nan}) {
+        for (const double number : {infinity, -infinity, not_a_number}) {
             if (tried.terms > 0) {
                 Case input = tried;
                 const std::size_t term = generator() % tried.terms;
@@ -308,7 +280,7 @@ TEST_CASE("lanes beyond the samples change no gradient of a weight") {
     for_each_case([](const LaneKernels& kernels, Case tried) {
         const std::size_t samples = tried.lanes - 5;
         for (std::size_t i = 0; i < tried.adjoints.size(); ++i) {
-            tried.adjoints[i] = i % tried.stride < samples ? tried.adjoints[i] : nan;
+            tried.adjoints[i] = i % tried.stride < samples ? tried.adjoints[i] : not_a_number;
         }
         for (std::size_t i = 0; i < tried.input_values.size(); ++i) {
             tried.input_values[i] = i % tried.stride < samples ? tried.input_values[i] : infinity;
@@ -340,7 +312,7 @@ TEST_CASE("samples become lanes and lanes samples") {
                                       lanes);
                 check_same(values, expected);
                 for (std::size_t i = 0; i < values.size(); ++i) {
-                    values[i] = i % stride < samples ? values[i] : nan;
+                    values[i] = i % stride < samples ? values[i] : not_a_number;
                 }
                 Numbers restored(samples * columns, untouched);
                 kernels->store_samples(values.data(), stride, columns, samples, restored.data());

@@ -18,8 +18,6 @@ namespace mgx {
 
 namespace {
 
-void backward(const Number& root) { mgx::backward(root.arena(), root.id()); }
-
 void zero_grad(const Number& number) { number.node().set_grad(Scalar::real(0)); }
 
 class Interruption : public std::runtime_error {

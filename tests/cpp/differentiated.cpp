@@ -17,8 +17,6 @@ namespace mgx {
 
 namespace {
 
-void backward(const Number& root) { mgx::backward(root.arena(), root.id()); }
-
 // Owns a group as its maker does.
 class Group {
 public:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/forward.hpp"
+#include "numbers.hpp"
 
 namespace mgx {
 
@@ -21,8 +22,6 @@ namespace {
 
 using Function = double (*)(double);
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr double smallest = std::numeric_limits<double>::denorm_min();
 constexpr double largest = std::numeric_limits<double>::max();
 

@@ -108,8 +108,6 @@ void check_same(const Number& one, const Number& other) {
     }
 }
 
-void backward(const Number& root) { mgx::backward(root.arena(), root.id()); }
-
 // Runs `program` on a fused and on a composed sum of each size, and compares what they show then.
 template <typename Program>
 void compare(Program program) {

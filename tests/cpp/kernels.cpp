@@ -4,36 +4,11 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
-#include <limits>
-#include <random>
 #include <vector>
 
+#include "numbers.hpp"
+
 namespace mgx {
-
-namespace {
-
-// Numbers of very different sizes, so that any other order of adding shows.
-std::vector<double> numbers(std::size_t count, unsigned seed) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<double> normal;
-    std::vector<double> list(count);
-    for (double& number : list) {
-        number = normal(generator) * std::exp2(8 * normal(generator));
-    }
-    return list;
-}
-
-void check_same(const std::vector<double>& actual, const std::vector<double>& expected) {
-    REQUIRE(actual.size() == expected.size());
-    for (std::size_t i = 0; i < actual.size(); ++i) {
-        const bool both_nan = std::isnan(actual[i]) && std::isnan(expected[i]);
-        REQUIRE((both_nan || actual[i] == expected[i]));
-        REQUIRE(std::signbit(actual[i]) == std::signbit(expected[i]));
-    }
-}
-
-}  // namespace
 
 TEST_CASE("sums of products are added in the order of the inputs") {
     for (const Kernels* kernels : available_kernels()) {
@@ -57,7 +32,6 @@ TEST_CASE("sums of products are added in the order of the inputs") {
 }
 
 TEST_CASE("gradients are passed on to weights and inputs") {
-    const double infinity = std::numeric_limits<double>::infinity();
     for (const Kernels* kernels : available_kernels()) {
         CAPTURE(kernels->instruction_set);
         for (const double grad : {1.5, -0.0, infinity}) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/arena.hpp"
+#include "core/backward.hpp"
 
 namespace mgx {
 
@@ -59,6 +60,8 @@ private:
 [[nodiscard]] inline Number relu(const Number& x) {
     return {x.arena(), x.arena().unary<Op::Relu>(x.live())};
 }
+
+inline void backward(const Number& root) { backward(root.arena(), root.id()); }
 
 // A node that its user defines, of the numbers given.
 template <typename... Numbers>

@@ -8,19 +8,17 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <numeric>
 #include <string_view>
 #include <vector>
 
 #include "core/errors.hpp"
+#include "numbers.hpp"
 #include "programs.hpp"
 
 namespace mgx {
 
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 struct Pass {
     std::string_view name;
@@ -533,9 +531,9 @@ TEST_CASE("order_captured: without maps nothing changes") {
     Writer writer(2, 3);
     Program program = writer.returning({writer.mul(writer.captured(2), writer.captured(0))});
     const std::string before = program.listing();
-    std::vector<std::uint32_t> same(3);
-    std::iota(same.begin(), same.end(), 0U);
-    CHECK(order_captured(program) == same);
+    std::vector<std::uint32_t> unchanged(3);
+    std::iota(unchanged.begin(), unchanged.end(), 0U);
+    CHECK(order_captured(program) == unchanged);
     CHECK(program.listing() == before);
 }
 

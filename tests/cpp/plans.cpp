@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/errors.hpp"
+#include "numbers.hpp"
 #include "program/lane_plan.hpp"
 #include "program/schedule.hpp"
 #include "program/slots.hpp"
@@ -409,13 +410,12 @@ TEST_CASE("ScalarPlan: every operation in runs") {
 }
 
 TEST_CASE("ScalarPlan: powers with the usual exponents at the edge of what a float holds") {
-    const double infinity = std::numeric_limits<double>::infinity();
-    const double nan = std::numeric_limits<double>::quiet_NaN();
     for (const double exponent : {2.0, -1.0, 0.0, 1.0, 3.0, -2.0, 0.5}) {
         Writer writer(1, 0);
         const Program program = writer.returning({writer.power(writer.input(0), exponent)});
-        for (const double x : {0.0, -0.0, 1.0, -3.0, 1e-310, -5e-324, 1e-300, 1e150, -1e150,
-                               1.3e154, 1e155, 1e160, 1e-200, 1e300, infinity, -infinity, nan}) {
+        for (const double x :
+             {0.0, -0.0, 1.0, -3.0, 1e-310, -5e-324, 1e-300, 1e150, -1e150, 1.3e154, 1e155, 1e160,
+              1e-200, 1e300, infinity, -infinity, not_a_number}) {
             CAPTURE(exponent);
             CAPTURE(x);
             const auto outcome_of = [&](auto run) -> std::pair<std::string, Outcome> {
@@ -686,7 +686,6 @@ TEST_CASE("LanePlan: outputs may be inputs, captured, constants and repeated") {
 }
 
 TEST_CASE("LanePlan: lanes beyond the last sample add nothing, not even NaN") {
-    const double infinity = std::numeric_limits<double>::infinity();
     Writer writer(2, 1);
     const ValueId scaled = writer.mul(writer.input(0), writer.captured(0));
     const Program program =
@@ -781,7 +780,6 @@ TEST_CASE("LanePlan: values that nobody needs any more make room for others") {
 }
 
 TEST_CASE("LanePlan: errors name the first sample that has one, and the plan goes on working") {
-    const double nan = std::numeric_limits<double>::quiet_NaN();
     Writer writer(1, 0);
     const ValueId x = writer.input(0);
     const Layout layout{{0, 1}};
@@ -824,7 +822,7 @@ TEST_CASE("LanePlan: errors name the first sample that has one, and the plan goe
         check(writer.take({x, x, x}), 1.0, 0.5, BadIndex(""), false);
     }
     SUBCASE("an index that is no number") {
-        check(writer.take({x, x, x}), 1.0, nan, BadIndex(""), false);
+        check(writer.take({x, x, x}), 1.0, not_a_number, BadIndex(""), false);
     }
 }
 

@@ -5,14 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
+
+#include "numbers.hpp"
 
 namespace mgx {
 
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 void check_integer(Scalar number, double expected) {
     CHECK(number.is_integer);
