@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from .common import objection, refuse, tell
 from .engines import ENGINES, MICROGRAD, MICROGRADX, Engine
 from .imports import import_seconds
 from .memory import bytes_allocated, bytes_at_peak, bytes_of_step, peak_is_known
 from .operations import FLOAT, STATEMENTS
 from .programs import CHAINS, PROGRAMS
-from .report import Row, as_json, as_markdown, as_text
+from .report import REPORT, Row
+from .terminal import announcing
 from .timing import measure
 from .worker import Worker
-
-INTERRUPTED = 130
-USAGE_ERROR = 2
 
 OPERATION_ROUNDS = 15
 PROGRAM_ROUNDS = 7
@@ -25,76 +22,76 @@ SLOW_ROUNDS = 3
 SLOW_TO_COLLECT = ("moons step", "GPT step")
 
 
-def main(quick: bool = False, style: str = "text") -> int:
-    """Measure everything, print the result, and return the exit code.
+def main(quick: bool = False, style: str = "text", output: str | None = None) -> int:
+    """Measure everything, tell the result, and return the exit code.
 
     Parameters
     ----------
     quick
         Measure small problems, each once: this shows that all runs, and is no measurement.
     style
-        "text", "markdown" or "json".
+        What is printed: "text", "markdown" or "json".
+    output
+        The file that JSON is written to, if any.
     """
-    if importlib.util.find_spec("micrograd") is None:
-        print('bench: micrograd is not installed: pip install "microgradx[bench]"', file=sys.stderr)
-        return USAGE_ERROR
-    render = {"text": as_text, "markdown": as_markdown, "json": as_json}[style]
-    return interruptible(lambda: print(render(list(measure_all(quick)))))
+    if reason := objection("bench", output, micrograd="micrograd"):
+        return refuse(reason)
+    return tell(measure_all(quick), REPORT, style, output)
 
 
-def interruptible(run: Callable[[], object]) -> int:
-    """Call a function and return the exit code, also if it is interrupted."""
-    try:
-        run()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def measure_all(quick: bool) -> Iterator[Row]:
-    """Measure one benchmark after the other, saying on standard error which."""
-    span = 0.001 if quick else 0.05
+def measure_all(quick: bool) -> Iterator[list[Row]]:
+    """Measure one benchmark after the other, giving all the rows that there are so far."""
     short_chain, long_chain = CHAINS
     left_out = long_chain if quick else short_chain
-    with Worker(MICROGRAD.name) as micrograd, Worker(MICROGRADX.name) as microgradx:
-        for name in (*STATEMENTS, *(program for program in PROGRAMS if program != left_out)):
+    timed = (*STATEMENTS, *(program for program in PROGRAMS if program != left_out))
+    quantities = _quantities(15 if quick else 18)
+    rows = []
+    with announcing(len(timed) + len(quantities) + 1) as announce:
+        with Worker(MICROGRAD.name) as micrograd, Worker(MICROGRADX.name) as microgradx:
+            for name in timed:
+                announce(name)
+                for collect in (True, False):
+                    rows.append(_time(name, micrograd, microgradx, collect, quick))
+                    yield rows
+        for name, quantity in quantities.items():
             announce(name)
-            contestants = {
-                worker.name: partial(worker.seconds, name) for worker in (micrograd, microgradx)
-            }
-            if name in STATEMENTS:
-                contestants[FLOAT] = partial(microgradx.seconds, FLOAT)
-            for collect in (True, False):
-                rounds = 1 if quick else _rounds(name, collect)
-                samples = measure(contestants, collect=collect, rounds=rounds, span=span)
-                yield Row(name, "s", collect, samples)
-
-    levels = 15 if quick else 18
-    quantities: dict[str, Callable[[Engine], float]] = {
-        "memory of a node, allocated": partial(bytes_allocated, levels=levels)
-    }
-    if peak_is_known():
-        quantities["memory of a node, peak"] = partial(bytes_at_peak, levels=levels)
-        quantities["memory of a moons step, peak"] = bytes_of_step
-    for name, quantity in quantities.items():
-        announce(name)
-        yield Row(name, "B", True, {engine.name: [quantity(engine)] for engine in ENGINES})
-
-    announce("import")
-    imports: dict[str, list[float]] = {engine.name: [] for engine in ENGINES}
-    for _ in range(1 if quick else PROGRAM_ROUNDS):
-        for engine in ENGINES:
-            imports[engine.name].append(import_seconds(engine))
-    yield Row("import", "s", True, imports)
+            bytes_of = {engine.name: [quantity(engine)] for engine in ENGINES}
+            rows.append(Row(name, "B", True, bytes_of))
+            yield rows
+        announce("import")
+        rows.append(_time_import(quick))
+        yield rows
 
 
-def announce(benchmark: str) -> None:
-    """Say on standard error what is measured now."""
-    print(f"measuring {benchmark}", file=sys.stderr, flush=True)
+def _time(name: str, micrograd: Worker, microgradx: Worker, collect: bool, quick: bool) -> Row:
+    contestants = {worker.name: partial(worker.seconds, name) for worker in (micrograd, microgradx)}
+    if name in STATEMENTS:
+        contestants[FLOAT] = partial(microgradx.seconds, FLOAT)
+    rounds = 1 if quick else _rounds(name, collect)
+    span = 0.001 if quick else 0.05
+    return Row(name, "s", collect, measure(contestants, collect=collect, rounds=rounds, span=span))
 
 
 def _rounds(benchmark: str, collect: bool) -> int:
     if benchmark in STATEMENTS:
         return OPERATION_ROUNDS
     return SLOW_ROUNDS if collect and benchmark in SLOW_TO_COLLECT else PROGRAM_ROUNDS
+
+
+def _quantities(levels: int) -> dict[str, Callable[[Engine], float]]:
+    """Return what is measured in bytes, by its name, with trees of so many levels."""
+    quantities: dict[str, Callable[[Engine], float]] = {
+        "memory of a node, allocated": partial(bytes_allocated, levels=levels)
+    }
+    if peak_is_known():
+        quantities["memory of a node, peak"] = partial(bytes_at_peak, levels=levels)
+        quantities["memory of a moons step, peak"] = bytes_of_step
+    return quantities
+
+
+def _time_import(quick: bool) -> Row:
+    imports: dict[str, list[float]] = {engine.name: [] for engine in ENGINES}
+    for _ in range(1 if quick else PROGRAM_ROUNDS):
+        for engine in ENGINES:
+            imports[engine.name].append(import_seconds(engine))
+    return Row("import", "s", True, imports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import textwrap
 from collections.abc import Sequence
@@ -13,8 +12,10 @@ from typing import Any
 
 import microgradx
 
+from .common import Report
 from .engines import MICROGRAD, MICROGRADX
 from .operations import FLOAT, STATEMENTS
+from .terminal import text_table
 
 METHOD = """\
 Both engines compute in float64, on one thread, each in a process of its own. The processes take
@@ -99,10 +100,9 @@ class Row:
         }
 
 
-def as_json(rows: Sequence[Row]) -> str:
+def as_document(rows: Sequence[Row]) -> dict[str, Any]:
     """Return all that was measured, and where."""
-    document = {"environment": environment(MICROGRAD.name), "rows": [row.as_dict() for row in rows]}
-    return json.dumps(document, indent=2)
+    return {"environment": environment(MICROGRAD.name), "rows": [row.as_dict() for row in rows]}
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
@@ -114,11 +114,14 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 def as_text(rows: Sequence[Row]) -> str:
     """Return a table for the terminal, how it was measured, and where."""
-    groups = ["", "", "GC as it comes", "", "", "GC off", "", "in float"]
-    table = text_table([groups, ["", *COLUMNS, *COLUMNS, "* float"], *_table(rows)])
+    headings = ["", *COLUMNS, *(f"{column}\nGC off" for column in COLUMNS), "in float\n* float"]
+    table = text_table([headings, *_table(rows)])
     rounds = {len(values) for row in rows if row.unit == "s" for values in row.samples.values()}
     method = METHOD.format(rounds=", ".join(map(str, sorted(rounds, reverse=True))))
     return f"{table}\n\n{method}\n{textwrap.fill(environment_line(MICROGRAD.name), 100)}"
+
+
+REPORT: Report[Sequence[Row]] = Report(as_text, as_markdown, as_document)
 
 
 def markdown_table(lines: Sequence[Sequence[str]], names: int = 1) -> str:
@@ -126,18 +129,6 @@ def markdown_table(lines: Sequence[Sequence[str]], names: int = 1) -> str:
     headings, *body = lines
     rules = ["---"] * names + ["---:"] * (len(headings) - names)
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rules, *body))
-
-
-def text_table(lines: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return aligned columns, the first `names` to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < names else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def environment(*packages: str) -> dict[str, str]:

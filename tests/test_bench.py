@@ -4,9 +4,7 @@ import gc
 import importlib
 import json
 import math
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +17,7 @@ import micrograd.nn
 import microgradx
 import pytest
 from graphs import operands_first
-from microgradx.__main__ import main
 
-command: Any = importlib.import_module("microgradx.benchmarks.command")
 engines: Any = importlib.import_module("microgradx.benchmarks.engines")
 memory: Any = importlib.import_module("microgradx.benchmarks.memory")
 operations: Any = importlib.import_module("microgradx.benchmarks.operations")
@@ -298,41 +294,6 @@ def test_peak_memory_of_a_step_holds_its_nodes() -> None:
     samples, neurons, products = 100, 16 + 16 + 1, 2 * 16 + 16 * 16 + 16
     assert memory.bytes_of_step(engines.MICROGRAD) > samples * 2 * products * 300
     assert memory.bytes_of_step(engines.MICROGRADX) > samples * neurons * 41
-
-
-def test_without_micrograd_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
-    assert main(["bench", "--quick"]) == 2
-    assert 'pip install "microgradx[bench]"' in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="cannot interrupt another process")
-def test_interrupt_ends_it() -> None:
-    command = [sys.executable, "-m", "microgradx", "bench"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == b"measuring a * b\n"
-        os.killpg(process.pid, signal.SIGINT)
-        output, message = process.communicate(timeout=30)
-    assert (process.returncode, output, message) == (130, b"", b"interrupted\n")
-
-
-@pytest.mark.parametrize(
-    ("options", "start"), [([], "  "), (["--markdown"], "|"), (["--json"], "{")]
-)
-def test_options_choose_the_style(
-    options: list[str],
-    start: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(command, "measure_all", lambda quick: ROWS)
-    assert main(["bench", *options]) == 0
-    assert capsys.readouterr().out.startswith(start)
 
 
 def test_an_operation_meets_the_product_of_floats() -> None:

@@ -296,31 +296,6 @@ def test_markdown_is_a_table() -> None:
     assert microgradx.__version__ in environment
 
 
-@pytest.mark.parametrize(
-    ("options", "start"), [([], "  "), (["--markdown"], "|"), (["--json"], "{")]
-)
-def test_options_choose_the_style(
-    options: list[str],
-    start: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(command, "measure_compiled", lambda quick: RESULT)
-    assert main(["bench", "--compiled", *options]) == 0
-    assert capsys.readouterr().out.startswith(start)
-
-
-def test_interrupt_ends_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(quick: bool) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "measure_compiled", interrupted)
-    assert main(["bench", "--compiled"]) == 130
-    assert capsys.readouterr() == ("", "interrupted\n")
-
-
 def test_compiled_functions_are_measured_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--compiled", "--peers"])

@@ -1,12 +1,15 @@
 """The command line explains itself and refuses what it cannot do."""
 
+import argparse
 import json
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 
 import pytest
-from microgradx import info
+from microgradx import __main__, info
 from microgradx.__main__ import main
 
 
@@ -29,7 +32,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("demo", ["--steps", "--output", "--seed", "moons.png", "1337"]),
         ("run", ["script"]),
-        ("bench", ["--quick", "--markdown", "--json", "microgradx[bench]"]),
+        ("bench", ["--quick", "--markdown", "--json", "--output", "--plot", "microgradx[bench]"]),
         ("info", ["--json"]),
     ],
 )
@@ -40,6 +43,44 @@ def test_help_of_a_command_names_its_options(
         main([command, "--help"])
     output = capsys.readouterr().out
     assert [option for option in options if option not in output] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_codes"),
+    [
+        ([], ["0", "1", "2", "130"]),
+        (["demo"], ["0", "2", "130"]),
+        (["run"], ["2", "any"]),
+        (["bench"], ["0", "1", "2", "130"]),
+        (["info"], ["0", "2"]),
+    ],
+)
+def test_help_tells_the_exit_codes(
+    arguments: list[str], exit_codes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--help"])
+    _, told = capsys.readouterr().out.split("exit codes:\n")
+    assert re.findall(r"^  (\S+)  +\S", told, re.MULTILINE) == exit_codes
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "bench", "info"])
+def test_examples_of_the_help_are_understood(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    examples = re.findall(r"^  python -m microgradx (.*)", capsys.readouterr().out, re.MULTILINE)
+    done: list[str] = []
+
+    def execute(options: argparse.Namespace) -> int:
+        done.append(options.command)
+        return 0
+
+    monkeypatch.setattr(__main__, f"_{command}", execute)
+    assert [main(shlex.split(example)) for example in examples] == [0] * len(done)
+    assert set(done) == {command}
+    assert len(done) >= 2
 
 
 @pytest.mark.parametrize(
@@ -58,6 +99,7 @@ def test_help_of_a_command_names_its_options(
         (["run", "--steps"], "script"),
         (["bench", "--json", "--markdown"], "--markdown"),
         (["bench", "--slow"], "--slow"),
+        (["bench", "--output"], "--output"),
         (["info", "all"], "all"),
     ],
 )

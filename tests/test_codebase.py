@@ -99,7 +99,17 @@ def test_importing_is_light(run_python: Callable[..., str]) -> None:
     printed = run_python(
         "import sys, microgradx; print(*{n.partition('.')[0] for n in sys.modules})"
     )
-    heavy = {"torch", "matplotlib", "sklearn", "scipy", "graphviz", "tqdm", "pandas", "micrograd"}
+    heavy = {
+        "torch",
+        "matplotlib",
+        "sklearn",
+        "scipy",
+        "graphviz",
+        "tqdm",
+        "pandas",
+        "rich",
+        "micrograd",
+    }
     assert "microgradx" in printed.split()
     assert not heavy & set(printed.split())
 

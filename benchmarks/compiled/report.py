@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..peers.report import Result, as_json, markdown, text
-from ..report import markdown_table, seconds_with_unit, short, text_table
+from ..common import Report
+from ..peers.report import Result, as_document, markdown, text
+from ..report import markdown_table, seconds_with_unit, short
+from ..terminal import text_table
 from .contest import SHARES
-
-__all__ = ["CompiledResult", "as_json", "as_markdown", "as_text"]
 
 METHOD = """\
 Ratios are to the first of each group; "microgradx" is without compiling. Everything computes in
@@ -71,6 +71,9 @@ def as_markdown(result: CompiledResult) -> str:
 def as_text(result: CompiledResult) -> str:
     """Return a table for the terminal, what is missing in it, how it was measured, and where."""
     return text(result, text_table(_table(result), names=2), METHOD)
+
+
+REPORT = Report(as_text, as_markdown, as_document)
 
 
 def _table(result: CompiledResult) -> list[list[str]]:

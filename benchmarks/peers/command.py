@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from microgradx.demo import has_matplotlib, objection_to
 
-from ..command import USAGE_ERROR, announce, interruptible
+from ..common import objection, refuse, tell
+from ..terminal import announcing
 from ..timing import measure
 from ..worker import Worker
 from .contestants import PEERS, Peer
-from .report import Result, as_json, as_markdown, as_text
+from .plot import draw
+from .report import REPORT, Result
 from .workloads import WORKLOADS
 
 ROUNDS = 25
 SPAN = 0.02
 
 
-def main(quick: bool = False, style: str = "text", plot: str | None = None) -> int:
-    """Measure all peers, print the result, draw it if wanted, and return the exit code.
+def main(
+    quick: bool = False, style: str = "text", output: str | None = None, plot: str | None = None
+) -> int:
+    """Measure all peers, tell the result, draw it if wanted, and return the exit code.
 
     Parameters
     ----------
     quick
         Measure once: this shows that all runs, and is no measurement.
     style
-        "text", "markdown" or "json".
+        What is printed: "text", "markdown" or "json".
+    output
+        The file that JSON is written to, if any.
     plot
         Where a picture of the result goes, if anywhere.
     """
-    objection = None if plot is None else _objection_to_plot(plot)
-    if importlib.util.find_spec("sklearn") is None:
-        objection = 'scikit-learn is not installed: pip install "microgradx[peers]"'
-    if objection:
-        print(f"bench: {objection}", file=sys.stderr)
-        return USAGE_ERROR
-
-    def run() -> None:
-        result = measure_peers(quick)
-        print({"text": as_text, "markdown": as_markdown, "json": as_json}[style](result))
-        if plot is not None:
-            from .plot import draw
-
-            draw(result, plot)
-
-    return interruptible(run)
+    reason = objection("peers", output, sklearn="scikit-learn")
+    if plot is not None and not reason:
+        reason = _objection_to_plot(plot)
+    if reason:
+        return refuse(reason)
+    picture = None if plot is None else partial(draw, path=plot)
+    return tell(measure_peers(quick), REPORT, style, output, picture)
 
 
-def measure_peers(quick: bool) -> Result:
-    """Measure one workload after the other, saying on standard error which."""
-    samples: dict[str, dict[str, list[float]]] = {}
-    with processes(PEERS) as (workers, left_out):
+def measure_peers(quick: bool) -> Iterator[Result]:
+    """Measure one workload after the other, giving all that was measured so far."""
+    with processes(PEERS) as (workers, left_out), announcing(len(WORKLOADS)) as announce:
+        result = Result({}, left_out)
         for workload in WORKLOADS:
             announce(workload)
             taking_part = {
                 peer: worker for peer, worker in workers.items() if workload not in peer.lacks
             }
-            samples[workload] = measure_workload(workload, taking_part, quick)
-    return Result(samples, left_out)
+            result.samples[workload] = measure_workload(workload, taking_part, quick)
+            yield result
 
 
 @contextmanager

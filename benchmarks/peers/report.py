@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ..report import (
-    environment,
-    environment_line,
-    markdown_table,
-    seconds_with_unit,
-    short,
-    text_table,
-)
+from ..common import Report
+from ..report import environment, environment_line, markdown_table, seconds_with_unit, short
+from ..terminal import text_table
 from .contestants import EVERYBODY, MICROGRADX, PYTORCH, Peer
 
 METHOD = """\
@@ -114,14 +108,13 @@ class Result:
         ]
 
 
-def as_json(result: Result) -> str:
+def as_document(result: Result) -> dict[str, Any]:
     """Return all that was measured, and where."""
-    document: dict[str, Any] = {
+    return {
         "environment": environment(*result.packages),
         "remarks": result.remarks,
         "rows": result.rows,
     }
-    return json.dumps(document, indent=2)
 
 
 def as_markdown(result: Result) -> str:
@@ -132,6 +125,9 @@ def as_markdown(result: Result) -> str:
 def as_text(result: Result) -> str:
     """Return a table for the terminal, what is missing in it, how it was measured, and where."""
     return text(result, text_table(_table(result, "{:>7}  {:>7}")), METHOD)
+
+
+REPORT = Report(as_text, as_markdown, as_document)
 
 
 def markdown(result: Result, table: str) -> str:

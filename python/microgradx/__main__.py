@@ -7,11 +7,71 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from microgradx import __version__
 
 USAGE_ERROR = 2
+
+EPILOG = """\
+exit codes:
+  0    done
+  1    something failed
+  2    wrong usage: also a file that cannot be read or written, or a package
+       that is missing
+  130  interrupted by Ctrl-C
+
+"python -m microgradx COMMAND --help" tells more of a command.
+"""
+
+DEMO_EPILOG = """\
+examples:
+  python -m microgradx demo
+  python -m microgradx demo --steps 300 --seed 1 --output moons.svg
+
+exit codes:
+  0    done
+  2    wrong usage: also a picture that cannot be written there
+  130  interrupted by Ctrl-C; what has been learnt is drawn all the same
+"""
+
+RUN_EPILOG = """\
+examples:
+  python -m microgradx run script.py
+  python -m microgradx run script.py --an-option-of-the-script
+
+exit codes:
+  2    the script cannot be read
+  any  the script's own
+"""
+
+BENCH_EPILOG = """\
+examples:
+  python -m microgradx bench --output bench.json
+  python -m microgradx bench --peers --markdown --plot peers.svg
+  python -m microgradx bench --compiled --quick
+
+exit codes:
+  0    done
+  1    something failed
+  2    wrong usage: also a package that is missing, or a file that cannot be
+       written there
+  130  interrupted by Ctrl-C
+
+What was measured before a failure or Ctrl-C is told and written all the same;
+the JSON says "complete": false.
+"""
+
+INFO_EPILOG = """\
+examples:
+  python -m microgradx info
+  python -m microgradx info --json
+
+exit codes:
+  0    done
+  2    wrong usage
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,14 +106,14 @@ def _run(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     if options.peers:
         peers = importlib.import_module("microgradx.benchmarks.peers.command")
-        exit_code: int = peers.main(options.quick, options.style, options.plot)
+        exit_code: int = peers.main(options.quick, options.style, options.output, options.plot)
         return exit_code
     if options.plot is not None:
         print("bench: --plot draws what --peers measures: give both", file=sys.stderr)
         return USAGE_ERROR
     package = "benchmarks.compiled" if options.compiled else "benchmarks"
     command = importlib.import_module(f"microgradx.{package}.command")
-    exit_code = command.main(options.quick, options.style)
+    exit_code = command.main(options.quick, options.style, options.output)
     return exit_code
 
 
@@ -68,15 +128,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m microgradx",
         description="micrograd on a C++ graph arena: the same Value and nn, faster.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"microgradx {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    # The formatter keeps the lines of the examples as they are.
+    add = partial(commands.add_parser, formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    demo = commands.add_parser(
+    demo = add(
         "demo",
         help="train a small network on two moons and draw its decision boundary",
-        description="Train MLP(2, [16, 16, 1]) on two moons as micrograd's demo does, and draw "
-        "the decision boundary: a picture with matplotlib, text without it.",
+        description="Train MLP(2, [16, 16, 1]) on two moons as micrograd's demo does, and "
+        "draw\nthe decision boundary: a picture with matplotlib, text without it.",
+        epilog=DEMO_EPILOG,
     )
     demo.add_argument(
         "--steps",
@@ -98,21 +163,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(execute=_demo)
 
-    run = commands.add_parser(
+    run = add(
         "run",
         help="run a script that imports micrograd, with microgradx in its place",
         description="Run a script as Python would, with microgradx standing in for micrograd.",
+        epilog=RUN_EPILOG,
     )
     run.add_argument("script", help="a Python file")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script is given")
     run.set_defaults(execute=_run)
 
-    bench = commands.add_parser(
+    bench = add(
         "bench",
         help="measure the engine against micrograd, or against its peers",
-        description="Measure microgradx and micrograd side by side and print the ratios. "
-        'Needs pip install "microgradx[bench]", or with --peers or --compiled, '
-        '"microgradx[peers]"; takes a few minutes.',
+        description="Measure microgradx and micrograd side by side and print the ratios. Needs\n"
+        'pip install "microgradx[bench]", or with --peers or --compiled,\n"microgradx[peers]"; '
+        "takes a few minutes.",
+        epilog=BENCH_EPILOG,
     )
     subject = bench.add_mutually_exclusive_group()
     subject.add_argument(
@@ -125,7 +192,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure compiled functions beside PyTorch, JAX and CasADi",
     )
-    bench.add_argument("--plot", metavar="FILE", help="draw what --peers measures")
+    bench.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw what --peers measures; the suffix says the picture's format",
+    )
+    bench.add_argument(
+        "--output", metavar="FILE", help="write all as JSON to a file, beside what is printed"
+    )
     bench.add_argument(
         "--quick", action="store_true", help="small and once: shows that it runs, measures nothing"
     )
@@ -134,11 +208,12 @@ def _parser() -> argparse.ArgumentParser:
         style.add_argument(f"--{name}", action="store_const", dest="style", const=name, help=text)
     bench.set_defaults(execute=_bench, style="text")
 
-    info = commands.add_parser(
+    info = add(
         "info",
         help="tell what is installed and which instruction sets it uses",
-        description="Tell the versions of microgradx and of what it works with, how it was built, "
-        "which instruction sets it uses here, and which optional packages there are.",
+        description="Tell the versions of microgradx and of what it works with, how it was "
+        "built,\nwhich instruction sets it uses here, and which optional packages there are.",
+        epilog=INFO_EPILOG,
     )
     info.add_argument("--json", action="store_true", help="print all as JSON")
     info.set_defaults(execute=_info)

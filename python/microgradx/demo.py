@@ -209,6 +209,11 @@ def objection_to(output: str) -> str | None:
     formats = FigureCanvasBase.get_supported_filetypes()
     if picture_format(output) not in formats:
         return f"not a kind of picture; known are {', '.join(sorted(formats))}"
+    return objection_to_file(output)
+
+
+def objection_to_file(output: str) -> str | None:
+    """Return why no file can be written there, without harm to one that is there."""
     path = Path(output)
     is_new = not path.exists()
     try:

@@ -20,6 +20,7 @@ OPTIONAL = {
     "scikit-learn": "examples",
     "scipy": "examples",
     "micrograd": "bench",
+    "rich": "bench",
     "torch": "bench --peers and --compiled",
     "jax": "bench --peers and --compiled",
     "autograd": "bench --peers",
