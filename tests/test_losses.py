@@ -8,6 +8,7 @@ from typing import Any
 import microgradx as mgx
 import numpy as np
 import pytest
+import scipy.special
 from microgradx import Value, losses
 
 pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
@@ -54,11 +55,17 @@ def cross_entropy(x: Any, y: Any, label_smoothing: float = 0.0) -> Any:
 
 
 # By name: the loss of every sample in NumPy; what PyTorch calls it; input, target and options.
-Case = tuple[Callable[..., Any], str | None, Any, Any, dict[str, Any]]
+Case = tuple[Callable[..., Any], str, Any, Any, dict[str, Any]]
 CASES: dict[str, Case] = {
     "mse": (lambda x, y: (x - y) ** 2, "mse_loss", normal(5), signs(5), {}),
     "mse of a matrix": (lambda x, y: (x - y) ** 2, "mse_loss", normal(3, 2), signs(3, 2), {}),
-    "hinge": (lambda x, y: np.maximum(0, 1 - x * y), None, normal(9), signs(9), {}),
+    "hinge": (
+        lambda x, y: np.maximum(0, 1 - x * y),
+        "margin_ranking_loss",
+        normal(9),
+        signs(9),
+        {},
+    ),
     "binary_cross_entropy_with_logits": (
         binary_cross_entropy,
         "binary_cross_entropy_with_logits",
@@ -104,7 +111,18 @@ CASES: dict[str, Case] = {
     ),
 }
 
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.verifies(f"losses.{case.split()[0]}")) for case in CASES],
+)
+every_softmax = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.verifies(f"losses.{name}"))
+        for name in ("softmax", "log_softmax")
+    ],
+)
+every_shape = pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)], ids=str)
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
@@ -113,6 +131,7 @@ def loss_of(case: str) -> Callable[..., Any]:
     return loss
 
 
+@pytest.mark.verifies(against="its formula in NumPy: values")
 @every_reduction
 @every_case
 def test_values(case: str, reduction: str) -> None:
@@ -124,6 +143,7 @@ def test_values(case: str, reduction: str) -> None:
     np.testing.assert_allclose(mgx.data(loss), expected, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.verifies(against="finite differences of its formula in NumPy: gradients")
 @every_case
 def test_gradients_are_finite_differences(case: str) -> None:
     formula, _, x, y, options = CASES[case]
@@ -138,6 +158,7 @@ def test_gradients_are_finite_differences(case: str) -> None:
         assert mgx.grads(logits)[place] == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.verifies(against="its own eager results, when compiled: values and gradients")
 @every_case
 def test_compiled(case: str) -> None:
     _, _, x, y, options = CASES[case]
@@ -153,15 +174,32 @@ def test_compiled(case: str) -> None:
     np.testing.assert_allclose(gradients, mgx.grads(inputs), rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)], ids=str)
-def test_softmax(shape: tuple[int, ...]) -> None:
+@pytest.mark.verifies(against="SciPy: values, also compiled")
+@every_shape
+@every_softmax
+def test_softmax(name: str, shape: tuple[int, ...]) -> None:
     x = normal(*shape) * 10
-    np.testing.assert_allclose(mgx.data(losses.softmax(mgx.values(x))), softmax(x), rtol=1e-13)
-    actual = mgx.data(losses.log_softmax(mgx.values(x)))
-    np.testing.assert_allclose(actual, log_softmax(x), rtol=1e-12, atol=1e-15)
-    compiled = mgx.compile(losses.softmax)
+    function, expected = getattr(losses, name), getattr(scipy.special, name)(x, axis=-1)
+    np.testing.assert_allclose(mgx.data(function(mgx.values(x))), expected, rtol=1e-12, atol=1e-15)
     if len(shape) == 2:
-        np.testing.assert_allclose(compiled.map(x), softmax(x), rtol=1e-13)
+        compiled = mgx.compile(function).map(x)
+        np.testing.assert_allclose(compiled, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.verifies(against="finite differences of SciPy's values: gradients")
+@every_softmax
+def test_gradients_of_softmax_are_finite_differences(name: str) -> None:
+    x, weights = normal(2, 3), normal(2, 3, seed=4)
+    logits = mgx.values(x)
+    mgx.dot(np.ravel(getattr(losses, name)(logits)).tolist(), weights.ravel()).backward()
+    step = 1e-4
+    for place in np.ndindex(x.shape):
+        above, below = x.copy(), x.copy()
+        above[place] += step
+        below[place] -= step
+        changes = (getattr(scipy.special, name)(each, axis=-1) for each in (above, below))
+        slope = np.subtract(*((weights * change).sum() for change in changes)) / (2 * step)
+        assert mgx.grads(logits)[place] == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
 def test_softmax_of_huge_logits() -> None:
@@ -225,6 +263,7 @@ def test_any_iterables(kind: Callable[[Any], Any]) -> None:
     assert losses.l2(kind(mgx.values([3.0, 4.0]))).data == 25.0
 
 
+@pytest.mark.verifies("losses.l2", against="its formula: the value in NumPy, the gradient 2 p")
 def test_l2() -> None:
     network = mgx.nn.MLP(3, [4, 1])
     params = network.parameters()
@@ -321,19 +360,37 @@ def test_a_network_learns_classes() -> None:
 
 
 # The last here, as each collection of garbage takes long once PyTorch has been imported.
+@pytest.mark.verifies(against="PyTorch: values and gradients")
+@every_shape
+@every_softmax
+def test_softmax_is_torchs(name: str, shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, weights = normal(*shape) * 10, normal(*shape, seed=4)
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = getattr(torch, name)(tensor, dim=-1)
+    (expected * torch.tensor(weights)).sum().backward()
+    inputs = mgx.values(x)
+    actual = getattr(losses, name)(inputs)
+    np.testing.assert_allclose(mgx.data(actual), expected.detach(), rtol=1e-12, atol=1e-15)
+    mgx.dot(np.ravel(actual).tolist(), weights.ravel()).backward()
+    np.testing.assert_allclose(mgx.grads(inputs), tensor.grad, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.verifies(against="PyTorch: values and gradients")
 @every_reduction
 @every_case
 def test_torch(case: str, reduction: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     _, name, x, y, options = CASES[case]
-    if name is None:
-        pytest.skip("PyTorch has no such function")
     tensor = torch.tensor(x, requires_grad=True)
-    target = torch.tensor(y)
-    expected = getattr(torch.nn.functional, name)(tensor, target, reduction=reduction, **options)
+    operands = [tensor, torch.tensor(y)]
+    if name == "margin_ranking_loss":  # of two scores, the other of which is 0 here
+        operands.insert(1, torch.zeros_like(tensor))
+        options = {"margin": 1.0}
+    expected = getattr(torch.nn.functional, name)(*operands, reduction=reduction, **options)
     expected.sum().backward()
     inputs = mgx.values(x)
-    actual = loss_of(case)(inputs, y, reduction=reduction, **options)
+    actual = loss_of(case)(inputs, y, reduction=reduction, **CASES[case][-1])
     np.testing.assert_allclose(mgx.data(actual), expected.detach(), rtol=1e-12, atol=1e-15)
     nest = np.ravel(np.array(actual, dtype=object))
     mgx.sum(list(nest)).backward()

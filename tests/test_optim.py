@@ -56,6 +56,9 @@ def set_grads(params: Iterable[Value], grads: Iterable[float]) -> None:
         p.grad = grad
 
 
+@pytest.mark.verifies(
+    "optim.SGD", against="the documentation's formulas: 20 steps, to the last bit"
+)
 @every_setting
 def test_steps_are_those_of_the_documentation(
     lr: float, momentum: float, weight_decay: float
@@ -91,6 +94,9 @@ def exact_layer(engine: Engine) -> Any:
     return layer
 
 
+@pytest.mark.verifies(
+    "optim.SGD", against="micrograd with a loop over the parameters: to the last bit"
+)
 def test_training_is_micrograds() -> None:
     """The numbers are exact, so that the graphs are the same to the last bit."""
 
@@ -116,6 +122,7 @@ def test_training_is_micrograds() -> None:
     on_both(program)
 
 
+@pytest.mark.verifies("optim.SGD", against="a loop over the parameters: 20 steps, to the last bit")
 def test_training_is_that_of_a_loop() -> None:
     losses: list[list[str]] = []
     for with_optimiser in (True, False):
@@ -375,6 +382,7 @@ def test_many_parameters() -> None:
 
 
 # The last here, as each collection of garbage takes long once PyTorch has been imported.
+@pytest.mark.verifies("optim.SGD", against="PyTorch: 20 steps, its gradients included")
 @every_setting
 def test_steps_are_those_of_torch(lr: float, momentum: float, weight_decay: float) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -44,7 +44,7 @@ CASES: list[tuple[str, Settings]] = [
 
 every_case = pytest.mark.parametrize(
     ("name", "settings"),
-    CASES,
+    [pytest.param(*case, marks=pytest.mark.verifies(f"optim.{case[0]}")) for case in CASES],
     ids=[f"{name}-{'-'.join(f'{k}={v}' for k, v in each.items())}" for name, each in CASES],
 )
 
@@ -118,6 +118,7 @@ class Formula:
         return p - of["lr"] * (self.m / (1 - beta1**self.steps)) / (root + of["eps"])
 
 
+@pytest.mark.verifies(against="the documentation's formulas: 15 steps")
 @every_case
 def test_steps_are_those_of_the_documentation(name: str, settings: Settings) -> None:
     optimiser = optimiser_of(name, settings, new_params())
@@ -301,6 +302,7 @@ def test_networks_learn(kind: Any) -> None:
 
 
 # The last here, as each collection of garbage takes long once PyTorch has been imported.
+@pytest.mark.verifies(against="PyTorch: 15 steps")
 @every_case
 def test_steps_are_those_of_torch(name: str, settings: Settings) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -1,10 +1,14 @@
 """Pictures show what there is, and real programs draw them."""
 
+import json
+import math
+import operator
 import random
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import numpy as np
 import pytest
 from microgradx import Value, viz
 from microgradx.nn import MLP
+from test_examples import load_both
 
 pytestmark = pytest.mark.usefixtures("quick_collections")
 
@@ -128,6 +133,35 @@ def test_draw_dot_of_bad_arguments(arguments: Any, error: type[Exception], messa
         viz.draw_dot(*arguments)
 
 
+def parsed(drawing: Any) -> tuple[dict[int, str], list[tuple[int, int]]]:
+    """Return the labels that Graphviz finds in a drawing, and what its arrows join."""
+    graph = json.loads(drawing.pipe(format="json0", encoding="utf-8"))
+    labels = {found["_gvid"]: found["label"] for found in graph["objects"]}
+    return labels, [(edge["tail"], edge["head"]) for edge in graph["edges"]]
+
+
+def described(drawing: Any) -> tuple[int, int, Any]:
+    """Describe a drawing without the names of its nodes: from what it ends in, arrow by arrow."""
+    labels, arrows = parsed(drawing)
+    (end,) = set(labels) - {tail for tail, _ in arrows}
+
+    def of(node: int) -> Any:
+        return labels[node], sorted(of(tail) for tail, head in arrows if head == node)
+
+    return len(labels), len(arrows), of(end)
+
+
+@needs_dot
+@pytest.mark.verifies(
+    "viz.draw_dot", against="micrograd, drawn as in its notebook: what Graphviz reads in both"
+)
+@pytest.mark.parametrize("make", ["make_expression", "make_neuron"])
+def test_draw_dot_is_that_of_micrograds_notebook(make: str) -> None:
+    pure, fast = load_both("trace_graph")
+    expected = pure.draw_dot(getattr(pure, make)())
+    assert described(viz.draw_dot(getattr(fast, make)())) == described(expected)
+
+
 # Programs -----------------------------------------------------------------------------------------
 
 
@@ -154,6 +188,70 @@ def test_draw_program() -> None:
         expected = {(0, 3), (1, 3), (0, 4), (3, 4), (4, 5), (2, 6), (5, 6), (6, 7)}
         assert edges_in(source) == {(str(a), str(b)) for a, b in expected}
         assert "..." not in source
+
+
+# Of two numbers and one that is captured, with the functions of `math` or the methods of Value.
+FUNCTIONS: list[Callable[..., Any]] = [
+    lambda x, y, weight, of: (x * 2.5 + y) * (x - y) / (x + 4.0),
+    lambda x, y, weight, of: of.tanh(x * y + of.exp(y)) - of.exp(y) ** 2 + x**y,
+    lambda x, y, weight, of: of.sin(of.cos(of.sqrt(x)) + of.log(y)) * weight,
+]
+OPERATIONS: dict[str, Callable[..., float]] = {
+    **{name: getattr(math, name) for name in ("tanh", "exp", "sin", "cos", "sqrt", "log", "pow")},
+    "add": operator.add,
+    "mul": operator.mul,
+}
+
+
+def operands_in(text: str) -> list[str]:
+    """Return what stands in an instruction: names, all those of a range, and numbers."""
+    operands = []
+    for word in text.split():
+        first, is_range, last = word.replace("%", "").partition("..")
+        names = (
+            [f"%{number}" for number in range(int(first), int(last) + 1)] if is_range else [word]
+        )
+        operands += names
+    return operands
+
+
+def computed(drawing: Any, given: dict[str, list[float]]) -> float:
+    """Do what a drawing of a program says, and check that its arrows come from the operands."""
+    labels, arrows = parsed(drawing)
+    numbers: dict[str, float] = {}
+    made_in: dict[str, int] = {}
+    for node, label in labels.items():
+        name, is_instruction, text = label.partition(" = ")
+        operation, _, rest = (text if is_instruction else label).partition(" ")
+        operands = operands_in(rest.replace("none", ""))
+        if operation in given:
+            made = dict(zip(operands, given[operation], strict=True))
+        else:
+            origins = {made_in[operand] for operand in operands if operand in made_in}
+            assert {tail for tail, head in arrows if head == node} == origins
+            found = [numbers[o] if o in numbers else float(o) for o in operands]
+            if operation == "return":
+                return found[0]
+            made = {name: OPERATIONS[operation](*found) if operands else float(operation)}
+        numbers |= made
+        made_in |= dict.fromkeys(made, node)
+    pytest.fail("nothing is returned")
+
+
+@needs_dot
+@pytest.mark.verifies(
+    "viz.draw_program", against="the function on floats: what Graphviz reads, computed by hand"
+)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_drawn_programs_compute_the_function(function: Callable[..., Any]) -> None:
+    weight = Value(3.25)
+    compiled = mgx.compile(lambda x, y: function(x, y, weight, Value))
+    compiled(1.0, 1.0)
+    drawing = viz.draw_program(compiled)
+    captured = [value.data for value in compiled.program.captured]
+    for x, y in ((0.5, 1.5), (2.0, 0.25)):
+        found = computed(drawing, {"inputs": [x, y], "captured": captured})
+        assert found == pytest.approx(function(x, y, 3.25, math), rel=1e-12)
 
 
 def test_draw_program_of_layers() -> None:
@@ -278,6 +376,39 @@ def test_plot_training_of_several_curves() -> None:
         viz.plot_training(3.0)  # type: ignore[arg-type]
 
 
+def colour_at(picture: Path, axes: Any, x: float, y: float) -> Any:
+    """Return the colour, from 0 to 255, that a picture of a figure has at a place of its axes."""
+    from matplotlib.image import imread
+
+    pixels = imread(picture)[..., :3] * 255
+    across, up = axes.transData.transform((x, y))
+    return pixels[round(len(pixels) - up), round(across)]
+
+
+def rgb(colour: str) -> Any:
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+
+
+@pytest.mark.verifies("viz.plot_training", against="the picture's pixels, where the numbers are")
+@pytest.mark.usefixtures("_matplotlib")
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_plot_training_has_its_colours_where_the_numbers_are(
+    logarithmic: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "losses.png"
+    curves = {"train": [8.0, 1.0, 2.0, 0.5], "test": [0.25, 0.25, 6.0, 7.0]}
+    (axes,) = viz.plot_training(curves, path, logarithmic=logarithmic).axes
+    for curve, colour in zip(curves.values(), viz.COLOURS, strict=False):
+        for step, loss in enumerate(curve):
+            np.testing.assert_allclose(colour_at(path, axes, step, loss), rgb(colour), atol=20)
+        # Between two steps it goes straight, on a logarithmic scale through the geometric mean.
+        for step, (before, after) in enumerate(pairwise(curve)):
+            middle = math.sqrt(before * after) if logarithmic else (before + after) / 2
+            found = colour_at(path, axes, step + 0.5, middle)
+            np.testing.assert_allclose(found, rgb(colour), atol=20)
+    assert (colour_at(path, axes, 2.6, 4.6) == 255).all()
+
+
 def data_set(classes: int) -> tuple[Any, Any]:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, classes, 40)
@@ -306,6 +437,36 @@ def test_plot_decision_boundary(tmp_path: Path, classes: int, is_compiled: bool)
     assert sorted(np.concatenate(shown).tolist()) == sorted(points.tolist())
 
 
+def blended(colour: str, alpha: float) -> Any:
+    """Return what a colour looks like on white."""
+    return 255 + alpha * (rgb(colour) - 255)
+
+
+@pytest.mark.verifies("viz.plot_decision_boundary", against="the picture's pixels, class by class")
+@pytest.mark.usefixtures("_matplotlib")
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_plot_decision_boundary_has_the_classes_colours(classes: int, tmp_path: Path) -> None:
+    angles = 2 * np.pi * np.arange(classes) / classes + 0.4
+    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    path = tmp_path / "boundary.png"
+
+    def model(point: list[float]) -> Any:
+        scores = [20 * (way[0] * point[0] + way[1] * point[1]) for way in ways.tolist()]
+        return scores if classes > 2 else scores[1]  # positive where the second class is nearer
+
+    (axes,) = viz.plot_decision_boundary(model, 2 * ways, np.arange(classes), path).axes
+    for number, colour in enumerate(viz.COLOURS[:classes]):
+        np.testing.assert_allclose(colour_at(path, axes, *2 * ways[number]), rgb(colour), atol=8)
+        for turn in (-0.8, 0.0, 0.8):  # nearer to the middle of the sector than to its ends
+            angle = angles[number] + turn * np.pi / classes
+            found = colour_at(path, axes, np.cos(angle), np.sin(angle))
+            expected = blended(colour, 0.75 if classes == 2 else 0.35)
+            np.testing.assert_allclose(found, expected, atol=8)
+
+
+@pytest.mark.verifies(
+    "viz.plot_decision_boundary", against="a line known beforehand: where matplotlib has it"
+)
 @pytest.mark.usefixtures("_matplotlib")
 def test_the_boundary_is_where_the_score_is_0() -> None:
     points, labels = data_set(2)
