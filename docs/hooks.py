@@ -2,13 +2,34 @@
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
+import drawings
+from graphviz import ExecutableNotFound
 from microgradx import Value
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the drawings of the page that tells how it works."""
+    page = Path(config.docs_dir, "how-it-works.md").read_text("utf-8")
+    try:
+        drawn = drawings.draw_all(page)
+    except ExecutableNotFound as error:
+        raise PluginError(
+            "the drawings need Graphviz, whose program 'dot' is not there: see graphviz.org"
+        ) from error
+    for name, svg in drawn.items():
+        files.append(File.generated(config, f"drawings/{name}.svg", content=svg))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """List the methods of Value, which only the compiled module knows with their docstrings."""
+    """Put in the drawings, and the methods of Value, which only the compiled module knows."""
+    markdown = drawings.PLACE.sub(r"![\2](drawings/\1.svg)", markdown)
     return markdown.replace("<!-- the methods of Value -->", _methods())
 
 
