@@ -90,7 +90,7 @@ def train(steps: int) -> Iterator[float]:
     model = MLP(3, [4, 4, 1])
     for _ in range(steps):
         outputs = [model(sample) for sample in SAMPLES]
-        loss = sum((out - target) ** 2 for target, out in zip(TARGETS, outputs, strict=True))
+        loss: Value = sum((out - target) ** 2 for target, out in zip(TARGETS, outputs, strict=True))
         model.zero_grad()
         loss.backward()
         for p in model.parameters():

@@ -151,11 +151,11 @@ def test_inputs_may_be_any_iterable(network: Any) -> None:
 
 def test_one_value_alone_is_the_input_of_a_network_with_one() -> None:
     x = Value(0.5)
-    assert [out.data for out in Layer(1, 2)(x)] != []  # type: ignore[union-attr]
+    assert [out.data for out in Layer(1, 2)(x)] != []
     narrow = MLP(1, [1, 1, 1])
     out = narrow(x)
     assert isinstance(out, Value)
-    assert out.data == narrow([0.5]).data  # type: ignore[union-attr]
+    assert out.data == narrow([0.5]).data
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 100])

@@ -127,11 +127,14 @@ class NeuronBase:
 
     def __call__(self, x: Iterable[Value | _Number]) -> Value: ...
 
+# A Value or a list of them, as there are one neuron or several, which is not known from the types.
+_Outputs: TypeAlias = Any
+
 class LayerBase:
-    def __call__(self, x: Value | Iterable[Value | _Number]) -> Value | list[Value]: ...
+    def __call__(self, x: Value | Iterable[Value | _Number]) -> _Outputs: ...
 
 class MLPBase:
-    def __call__(self, x: Value | Iterable[Value | _Number]) -> Value | list[Value]: ...
+    def __call__(self, x: Value | Iterable[Value | _Number]) -> _Outputs: ...
 
 class Operation(NamedTuple):
     name: str

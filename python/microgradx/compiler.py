@@ -48,7 +48,7 @@ class CompiledFunction:
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, not {cache_size}")
         functools.update_wrapper(self, function, updated=())
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self._function: Callable[..., Any] | None = function
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._signature = inspect.signature(function) if names else None
@@ -364,9 +364,9 @@ def _as_value(output: Any, function: Callable[..., Any]) -> Value:
 def _restored(values: list[Value], kind: type | None) -> Any:
     if kind is None:
         return values[0]
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return kind(*values)
-    return kind(values)
+    make: Callable[..., Any] = kind
+    is_named = issubclass(kind, tuple) and hasattr(kind, "_fields")
+    return make(*values) if is_named else make(values)
 
 
 def _without_axis(gradients: Any) -> Any:

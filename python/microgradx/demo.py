@@ -91,8 +91,9 @@ def max_margin_loss(model: MLP, points: Floats, labels: Labels) -> tuple[Value, 
     inputs = [list(map(Value, point)) for point in points]
     scores: list[Any] = list(map(model, inputs))
     losses = [(1 + -label * score).relu() for label, score in zip(labels, scores, strict=True)]
-    data_loss = sum(losses) * (1.0 / len(losses))
-    regularisation = 1e-4 * sum(parameter * parameter for parameter in model.parameters())
+    data_loss = sum(losses, Value(0)) * (1.0 / len(losses))
+    squares = [parameter * parameter for parameter in model.parameters()]
+    regularisation = 1e-4 * sum(squares, Value(0))
     right = [(label > 0) == (score.data > 0) for label, score in zip(labels, scores, strict=True)]
     return data_loss + regularisation, sum(right) / len(right)
 

@@ -285,8 +285,8 @@ class Neuron(Module, NeuronBase):
             raise TypeError(
                 f"activation must be a string or a callable, not {type(activation).__name__}"
             )
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
-        self.b = Value(0)
+        self.w: list[Value] = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b: Value = Value(0)
         self.nonlin = nonlin
         self.activation = activation
 
@@ -340,7 +340,7 @@ class Layer(Module, LayerBase):
     """
 
     def __init__(self, nin: int, nout: int, **kwargs: bool | Activation) -> None:
-        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
+        self.neurons: list[Neuron] = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
 
     def parameters(self) -> list[Value]:
         """List the parameters of each neuron in turn."""
@@ -390,7 +390,7 @@ class MLP(Module, MLPBase):
     def __init__(self, nin: int, nouts: Iterable[int], activation: Activation = "relu") -> None:
         sizes = [nin, *nouts]
         last = len(sizes) - 2
-        self.layers = [
+        self.layers: list[Layer] = [
             Layer(sizes[i], sizes[i + 1], nonlin=i != last, activation=activation)
             for i in range(last + 1)
         ]
