@@ -41,12 +41,13 @@ def test_every_operation_is_in_the_stub(row: microgradx._core.Operation) -> None
 
 
 @pytest.mark.parametrize("row", OPS, ids=lambda row: row.name)
-def test_every_operation_has_a_test_interval_and_documentation(
+def test_every_operation_has_a_test_interval_documentation_and_an_example(
     row: microgradx._core.Operation,
 ) -> None:
     low, high = row.interval
     assert low < high
     assert re.fullmatch(r"[A-Z1`].*\.", row.doc)
+    assert re.fullmatch(r">>> .*\bmgx\..+\n.+", row.example)
 
 
 def test_types_are_announced() -> None:

@@ -138,12 +138,14 @@ def test_label(row: Any) -> None:
 @rows
 def test_documentation(row: Any) -> None:
     assert row.doc.endswith(".")
-    if row.arity == 1:
-        method = getattr(Value, row.name)
-        assert inspect.getdoc(method) == row.doc
-        assert str(inspect.signature(method)) == "(self, /)"
-    elif hasattr(_core, row.name):
-        assert row.doc in (inspect.getdoc(getattr(_core, row.name)) or "")
+    is_method = row.arity == 1
+    documented = getattr(Value if is_method else _core, row.name, None)
+    if documented is not None:  # an operator's method has Python's documentation
+        documentation = inspect.getdoc(documented) or ""
+        assert documentation.startswith(f"{row.doc}\n\n")
+        assert documentation.endswith(f"\n{row.example}")
+        expected = "(self, /)" if is_method else "(x, y, /)"
+        assert str(inspect.signature(documented)) == expected
 
 
 @rows

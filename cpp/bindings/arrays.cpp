@@ -149,44 +149,135 @@ void assign(const py::object& values, const py::object& array) {
     }
 }
 
+constexpr auto values_documentation = R"(values(array, /)
+--
+
+Make a Value of each number of an array.
+
+Parameters
+----------
+array : array_like of real numbers
+    Of any shape.
+
+Returns
+-------
+list or Value
+    New Values in lists nested as `array` is; a Value if it has no dimensions.
+
+Raises
+------
+TypeError
+    If an element is not a real number.
+ValueError
+    If `array` is ragged.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.values([[1, 2.5]])
+[[Value(data=1.0, grad=0), Value(data=2.5, grad=0)]])";
+
+constexpr auto data_documentation = R"(data(values, /)
+--
+
+Collect the data of Values in an array.
+
+Parameters
+----------
+values : Value or nested sequences of Values
+    Sequences side by side are of the same length and depth.
+
+Returns
+-------
+numpy.ndarray of float64
+    With the shape of the nesting, which is () for a Value alone.
+
+Raises
+------
+TypeError
+    If there is anything but Values.
+ValueError
+    If the nesting is ragged.
+TraceError
+    In a function that is being compiled.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.data([mgx.Value(2.0), mgx.Value(3.0)])
+array([2., 3.]))";
+
+constexpr auto grads_documentation = R"(grads(values, /)
+--
+
+Collect the gradients of Values in an array.
+
+Parameters
+----------
+values : Value or nested sequences of Values
+    Sequences side by side are of the same length and depth.
+
+Returns
+-------
+numpy.ndarray of float64
+    With the shape of the nesting, which is () for a Value alone.
+
+Raises
+------
+TypeError
+    If there is anything but Values.
+ValueError
+    If the nesting is ragged.
+TraceError
+    In a function that is being compiled.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> x = mgx.values([2.0, 3.0])
+>>> (x[0] * x[1]).backward()
+>>> mgx.grads(x)
+array([3., 2.]))";
+
+constexpr auto assign_documentation = R"(assign(values, array, /)
+--
+
+Assign the numbers of an array to the data of Values.
+
+Parameters
+----------
+values : Value or nested sequences of Values
+    Sequences side by side are of the same length and depth.
+array : array_like of real numbers
+    With the shape of the nesting.
+
+Raises
+------
+TypeError
+    If there is anything but Values in `values` or but real numbers in `array`.
+ValueError
+    If the shapes differ or one is ragged. No Value has changed then.
+TraceError
+    In a function that is being compiled.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> x = mgx.values([2.0, 3.0])
+>>> mgx.assign(x, [0.5, 1.5])
+>>> x
+[Value(data=0.5, grad=0), Value(data=1.5, grad=0)])";
+
 }  // namespace
 
 void add_arrays(py::module_& module) {
     using namespace py::literals;
-    module.def("values", &values_of, "array"_a, py::pos_only(),
-               "Make a Value of each number of an array.\n\n"
-               "Parameters\n----------\n"
-               "array : array_like of real numbers\n\n"
-               "Returns\n-------\n"
-               "list or Value\n"
-               "    New Values in lists nested as `array` is; a Value if it has no dimensions.\n\n"
-               "Raises\n------\n"
-               "TypeError\n    If an element is not a real number.\n"
-               "ValueError\n    If `array` is ragged.\n\n"
-               "Examples\n--------\n"
-               ">>> import microgradx\n>>> microgradx.values([[1, 2.5]])\n"
-               "[[Value(data=1.0, grad=0), Value(data=2.5, grad=0)]]");
+    module.def("values", &values_of, "array"_a, py::pos_only(), values_documentation);
     module.def("data", &numbers_of<&Node::data_value>, "values"_a, py::pos_only(),
-               "Collect the data of Values in an array.\n\n"
-               "Parameters\n----------\n"
-               "values : Value or nested sequences of Values\n\n"
-               "Returns\n-------\n"
-               "numpy.ndarray of float64\n    With the shape of the nesting.\n\n"
-               "Raises\n------\n"
-               "TypeError\n    If there is anything but Values.\n"
-               "ValueError\n    If the nesting is ragged.");
+               data_documentation);
     module.def("grads", &numbers_of<&Node::grad_value>, "values"_a, py::pos_only(),
-               "Collect the gradients of Values in an array.\n\n"
-               "Parameters, returns and raises as :func:`data`.");
-    module.def("assign", &assign, "values"_a, "array"_a, py::pos_only(),
-               "Assign the numbers of an array to the data of Values.\n\n"
-               "Parameters\n----------\n"
-               "values : Value or nested sequences of Values\n"
-               "array : array_like of real numbers\n    With the shape of the nesting.\n\n"
-               "Raises\n------\n"
-               "TypeError\n    If there is anything but Values in `values` or but real numbers in "
-               "`array`.\n"
-               "ValueError\n    If the shapes differ or one is ragged. No Value has changed then.");
+               grads_documentation);
+    module.def("assign", &assign, "values"_a, "array"_a, py::pos_only(), assign_documentation);
 }
 
 }  // namespace mgx

@@ -58,40 +58,70 @@ py::object where(const py::object& condition, const py::object& x, const py::obj
 }
 
 template <Op op>
-void add(py::module_& module, const char* name, const char* doc) {
+void add(py::module_& module, const char* name, const char* doc, const char* example) {
     using namespace py::literals;
-    const std::string text = std::string(doc) +
-                             "\n\n"
-                             "Parameters\n----------\n"
-                             "x, y : Value or number\n\n"
-                             "Returns\n-------\nValue\n\n"
-                             "Raises\n------\n"
-                             "TypeError\n    If one is neither a Value nor a real number.";
-    module.def(name, &apply<op>, "x"_a, "y"_a, py::pos_only(), text.c_str());
+    const std::string documentation = name + std::string("(x, y, /)\n--\n\n") + doc + R"(
+
+Parameters
+----------
+x, y : Value or number
+    The operands.
+
+Returns
+-------
+Value
+
+Raises
+------
+TypeError
+    If one is neither a Value nor a real number.)" MGX_EXAMPLES +
+                                      example;
+    module.def(name, &apply<op>, "x"_a, "y"_a, py::pos_only(), documentation.c_str());
 }
+
+constexpr auto where_documentation = R"(where(condition, x, y, /)
+--
+
+Choose `x` where the condition is not 0, else `y`.
+
+Both are computed in any case. Only the chosen one gets a gradient.
+
+Parameters
+----------
+condition : Value or bool
+    Such as ``microgradx.greater(a, b)``.
+x, y : Value or number
+    What is chosen from.
+
+Returns
+-------
+Value
+
+Raises
+------
+TypeError
+    If `x` or `y` is neither a Value nor a real number.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> x = mgx.Value(-2.0)
+>>> mgx.where(mgx.greater(x, 0), x, 10.0)
+Value(data=10.0, grad=0))";
 
 }  // namespace
 
 void add_choices(py::module_& module) {
     using namespace py::literals;
 #define MGX_UNARY(...)
-#define MGX_BINARY(Name, method, label, value, left, right, low, high, doc)            \
+#define MGX_BINARY(Name, method, label, value, left, right, low, high, doc, example)   \
     if constexpr (Op::Name != Op::Add && Op::Name != Op::Mul && Op::Name != Op::Pow) { \
-        add<Op::Name>(module, #method, doc);                                           \
+        add<Op::Name>(module, #method, doc, example);                                  \
     }
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-    module.def("where", &where, "condition"_a, "x"_a, "y"_a, py::pos_only(),
-               "Choose `x` where the condition is not 0, else `y`.\n\n"
-               "Both are computed in any case. Only the chosen one gets a gradient.\n\n"
-               "Parameters\n----------\n"
-               "condition : Value or bool\n"
-               "    Such as ``microgradx.greater(a, b)``.\n"
-               "x, y : Value or number\n\n"
-               "Returns\n-------\nValue\n\n"
-               "Raises\n------\n"
-               "TypeError\n    If `x` or `y` is neither a Value nor a real number.");
+    module.def("where", &where, "condition"_a, "x"_a, "y"_a, py::pos_only(), where_documentation);
 }
 
 }  // namespace mgx

@@ -505,10 +505,41 @@ void check_outputs(const Compiled& program, Outputs allowed) {
     }
 }
 
+std::string method_documentation(const char* name, const char* summary, const char* returns,
+                                 bool batched, Outputs allowed) {
+    std::string text = name;
+    text += "(self, args, /)\n--\n\n";
+    text += summary;
+    text += R"(
+
+A :class:`~microgradx.CompiledFunction` calls this; there is hardly ever a reason to do so.
+
+Parameters
+----------
+args : tuple
+    The arguments as the compiled function takes them)";
+    text += batched ? ": arrays have a leading axis\n    along which the samples lie." : ".";
+    text += "\n\nReturns\n-------\n";
+    text += returns;
+    text += R"(
+    None if the program is not of arguments with this structure.
+
+Raises
+------
+TypeError
+    If there is something that is neither a number nor a Value)";
+    text += allowed == Outputs::One ? ", or if there are several outputs." : ".";
+    text += "\nValueError\n    As the operations do";
+    text += batched ? ", or if leading axes differ or there is none." : ".";
+    return text;
+}
+
 // Defines a method of programs for arguments, taken apart or not. For those that the program is not
 // of it returns None if they are not.
 template <bool batched, Outputs allowed, auto method, class Class>
-void add_method(Class& program_class, const char* name) {
+void add_method(Class& program_class, const char* name, const char* summary, const char* returns) {
+    const std::string documentation =
+        method_documentation(name, summary, returns, batched, allowed);
     program_class.def(
         name,
         [](Compiled& program, const py::tuple& args) {
@@ -516,7 +547,7 @@ void add_method(Class& program_class, const char* name) {
             const Arguments arguments(args, batched);
             return program.fits(arguments) ? py::object((program.*method)(arguments)) : py::none();
         },
-        py::arg("args"), py::pos_only());
+        py::arg("args"), py::pos_only(), documentation.c_str());
     program_class.def(
         name,
         [](Compiled& program, const Arguments& arguments) {
@@ -526,35 +557,123 @@ void add_method(Class& program_class, const char* name) {
             }
             return py::object((program.*method)(arguments));
         },
-        py::arg("arguments"), py::pos_only());
+        py::arg("args"), py::pos_only());
 }
+
+constexpr auto program_documentation = R"(What a compiled function computes, as instructions.
+
+``str(program)`` lists them. ``%0, %1, ...`` are the numbers in the arguments, then the Values that
+were there before the function was traced, then the instructions' results. A compiled function makes
+it: :attr:`microgradx.CompiledFunction.program`.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> w = mgx.Value(3.0)
+>>> f = mgx.compile(lambda x, y: (w * x + y).relu())
+>>> f(2.0, 1.0)
+Value(data=7.0, grad=0)
+>>> print(f.program)
+inputs %0..%1
+captured %2
+  %3 = mul %2 %0
+  %4 = add %3 %1
+  %5 = relu %4
+return %5
+<BLANKLINE>
+>>> f.program.captured
+[Value(data=3.0, grad=0)]
+>>> f.program.sources
+[[], [], [0, 1], [0, 2], [3], [4]]
+>>> f.program.stats[-1]["instructions"]
+3
+>>> f.program.structure
+'vv'
+>>> f.program.call((2.0, -7.0))
+[Value(data=0.0, grad=0)])";
+
+constexpr auto set_num_threads_documentation = R"(set_num_threads(n, /)
+--
+
+Let calls of compiled functions with many samples use so many threads; 1 at first.
+
+Results are the same for every number.
+
+Parameters
+----------
+n : int
+    How many, at least 1.
+
+Raises
+------
+ValueError
+    If `n` is 0.
+TypeError
+    If `n` is negative, or no whole number.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.set_num_threads(2)
+>>> mgx.get_num_threads()
+2
+>>> mgx.set_num_threads(1))";
+
+constexpr auto get_num_threads_documentation = R"(get_num_threads()
+--
+
+Tell how many threads a call of a compiled function may use.
+
+Returns
+-------
+int
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.get_num_threads()
+1)";
 
 }  // namespace
 
 void add_compiled(py::module_& module) {
     using namespace py::literals;
     py::class_<Arguments>(module, "Arguments", "The arguments of a compiled function, taken apart.")
-        .def(py::init<const py::tuple&, bool>(), "arguments"_a, "batched"_a, py::pos_only())
+        .def(py::init<const py::tuple&, bool>(), "arguments"_a, "batched"_a, py::pos_only(),
+             "__init__(self, arguments, batched, /)\n--\n\n"
+             "Take arguments apart, which have a leading axis for the samples if batched.")
         .def_property_readonly("structure", &Arguments::structure,
                                "How they are nested, without their numbers.")
         .def_property_readonly("inputs", &Arguments::inputs,
                                "How many numbers a sample consists of.")
         .def_property_readonly("samples", &Arguments::samples, "How many samples there are.")
         .def("nest", &Arguments::nest, "values"_a, py::pos_only(),
+             "nest(self, values, /)\n--\n\n"
              "Put Values, one for each number of a sample, in place of the numbers.");
-    py::class_<Compiled, std::shared_ptr<Compiled>> program_class(
-        module, "Program",
-        "What a compiled function computes, as instructions.\n\n"
-        "``str(program)`` lists them. ``%0, %1, ...`` are the numbers in the arguments, then the "
-        "Values that\nwere there before the function was traced, then the instructions' results.");
-    add_method<false, Outputs::Any, &Compiled::call>(program_class, "call");
-    add_method<true, Outputs::One, &Compiled::sum>(program_class, "sum");
-    add_method<true, Outputs::One, &Compiled::mean>(program_class, "mean");
-    add_method<true, Outputs::Any, &Compiled::map>(program_class, "map");
-    add_method<false, Outputs::Any, &Compiled::value_and_grad>(program_class, "value_and_grad");
-    add_method<true, Outputs::One, &Compiled::map_value_and_grad>(program_class,
-                                                                  "map_value_and_grad");
-    program_class.def("__str__", &Compiled::listing)
+    py::class_<Compiled, std::shared_ptr<Compiled>> program_class(module, "Program",
+                                                                  program_documentation);
+    add_method<false, Outputs::Any, &Compiled::call>(
+        program_class, "call", "Compute the outputs for one sample.", "list of Value");
+    add_method<true, Outputs::One, &Compiled::sum>(program_class, "sum",
+                                                   "Add up the output over samples.", "Value");
+    add_method<true, Outputs::One, &Compiled::mean>(
+        program_class, "mean", "Compute the mean of the output over samples.", "Value");
+    add_method<true, Outputs::Any, &Compiled::map>(
+        program_class, "map", "Compute the outputs for each sample, without derivatives.",
+        "numpy.ndarray of float64\n    Of shape (k, N), for k outputs and N samples.");
+    add_method<false, Outputs::Any, &Compiled::value_and_grad>(
+        program_class, "value_and_grad",
+        "Compute the outputs for one sample and their gradients by the arguments.",
+        "tuple of numpy.ndarray of float64, and arrays nested as the arguments are\n"
+        "    The outputs, of shape (k,), and gradients with an axis of length k before that of the "
+        "argument.");
+    add_method<true, Outputs::One, &Compiled::map_value_and_grad>(
+        program_class, "map_value_and_grad",
+        "Compute the output for each sample and its gradients by the arguments.",
+        "tuple of numpy.ndarray of float64, and arrays nested as the arguments are\n"
+        "    The outputs, of shape (N,), and gradients with a leading axis of length N.");
+    program_class
+        .def("__str__", &Compiled::listing, "__str__(self, /)\n--\n\nList the instructions.")
         .def_property_readonly(
             "sources", &Compiled::sources,
             "For each line of the listing, the numbers of the lines whose values "
@@ -567,13 +686,16 @@ void add_compiled(py::module_& module) {
                                "The Values that were there before the function was traced.")
         .def_property_readonly("structure", &Compiled::structure,
                                "How the arguments are nested for which the function was traced.")
-        .def("__reduce__", [](const py::object& self) {
-            const py::object restore =
-                py::module_::import("microgradx._core").attr("restore_program");
-            return py::make_tuple(restore, py::make_tuple(self.cast<Compiled&>().state()));
-        });
+        .def(
+            "__reduce__",
+            [](const py::object& self) {
+                const py::object restore =
+                    py::module_::import("microgradx._core").attr("restore_program");
+                return py::make_tuple(restore, py::make_tuple(self.cast<Compiled&>().state()));
+            },
+            "__reduce__(self, /)\n--\n\nHow to copy or pickle it.");
     module.def("restore_program", &Compiled::restored, "state"_a, py::pos_only(),
-               "Make a program of what a pickle holds of it.");
+               "restore_program(state, /)\n--\n\nMake a program of what a pickle holds of it.");
     module.def(
         "set_num_threads",
         [](std::size_t count) {
@@ -582,10 +704,8 @@ void add_compiled(py::module_& module) {
             }
             set_thread_count(count);
         },
-        "n"_a, py::pos_only(),
-        "Let calls of compiled functions with many samples use so many threads; 1 at first.\n\n"
-        "Results are the same for every number.");
-    module.def("get_num_threads", &thread_count, "How many threads a call may use.");
+        "n"_a, py::pos_only(), set_num_threads_documentation);
+    module.def("get_num_threads", &thread_count, get_num_threads_documentation);
 }
 
 }  // namespace mgx

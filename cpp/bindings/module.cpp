@@ -32,7 +32,7 @@ void add_operations(py::module_& module) {
     using namespace py::literals;
     const py::object row_type =
         py::module_::import("collections")
-            .attr("namedtuple")("Operation", "name label arity interval doc",
+            .attr("namedtuple")("Operation", "name label arity interval doc example",
                                 "module"_a = module.attr("__name__"));
     row_type.attr("__doc__") =
         "A row of the table of operations.\n\n"
@@ -41,15 +41,46 @@ void add_operations(py::module_& module) {
         "label : str\n    What ``_op`` shows.\n"
         "arity : int\n    The number of operands.\n"
         "interval : tuple of float\n    Bounds between which the operation is smooth.\n"
-        "doc : str\n    What it computes.";
+        "doc : str\n    What it computes.\n"
+        "example : str\n    A line for the interpreter, where ``mgx`` is microgradx, and what it "
+        "prints.";
     py::list rows;
     for (const OpInfo& row : operations()) {
-        rows.append(
-            row_type(row.name, row.label, row.arity, py::make_tuple(row.low, row.high), row.doc));
+        rows.append(row_type(row.name, row.label, row.arity, py::make_tuple(row.low, row.high),
+                             row.doc, row.example));
     }
     module.attr("Operation") = row_type;
     module.attr("OPS") = py::tuple(rows);
 }
+
+constexpr auto counters_documentation = R"(arena_counters()
+--
+
+Count what lives in the arena.
+
+Returns
+-------
+dict
+    ``nodes`` (``interior_nodes`` plus ``leaves``), ``wrapped_nodes`` (those that a Value wraps),
+    ``pages`` in use, ``free_pages`` kept for reuse, and ``bytes`` of all of them.)";
+
+constexpr auto build_info_documentation = R"(build_info()
+--
+
+Tell what this build is.
+
+Returns
+-------
+dict
+    ``version``, ``compiler``, ``build_type``, ``instruction_sets`` (that all code may use),
+    ``kernels`` and ``lane_kernels`` (the instruction sets that the inner loops of layers and of
+    compiled functions have chosen here).
+
+Examples
+--------
+>>> import microgradx
+>>> microgradx.build_info()["version"] == microgradx.__version__
+True)";
 
 }  // namespace
 
@@ -59,6 +90,10 @@ PYBIND11_MODULE(_core, module) {
     using namespace mgx;
     module.doc() = "The engine of microgradx: expression graphs of scalars in a C++ arena.";
     module.attr("__version__") = MGX_VERSION;
+
+    // The docstrings of functions begin with signatures that Python's inspect can read.
+    py::options options;
+    options.disable_function_signatures();
 
     add_error_translation();
     connect_arena();
@@ -74,19 +109,6 @@ PYBIND11_MODULE(_core, module) {
     add_compiled(module);
     add_parameters(module);
     add_tracing(module);
-    module.def(
-        "arena_counters", &arena_counters,
-        "Count what lives in the arena.\n\n"
-        "Returns\n-------\n"
-        "dict\n"
-        "    ``nodes`` (``interior_nodes`` plus ``leaves``), ``wrapped_nodes`` (those that a "
-        "Value wraps),\n"
-        "    ``pages`` in use, ``free_pages`` kept for reuse, and ``bytes`` of all of them.");
-    module.def("build_info", &build_info,
-               "Tell what this build is.\n\n"
-               "Returns\n-------\n"
-               "dict\n"
-               "    ``version``, ``compiler``, ``build_type``, ``instruction_sets`` (that all code "
-               "may use) and\n"
-               "    ``kernels`` (the instruction set that the inner loops have chosen here).");
+    module.def("arena_counters", &arena_counters, counters_documentation);
+    module.def("build_info", &build_info, build_info_documentation);
 }

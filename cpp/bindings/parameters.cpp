@@ -178,26 +178,39 @@ private:
 void add_parameters(py::module_& module) {
     using namespace py::literals;
     py::class_<Parameters>(module, "Parameters", "The parameters of an optimiser.")
-        .def(py::init<const py::list&>(), "values"_a, py::pos_only())
+        .def(py::init<const py::list&>(), "values"_a, py::pos_only(),
+             "__init__(self, values, /)\n--\n\nTake apart a list of Values.")
         .def_property_readonly("values", &Parameters::values, "The Values, as a new list.")
-        .def("zero_grads", &Parameters::zero_grads, "Set the gradients to 0.")
+        .def("zero_grads", &Parameters::zero_grads,
+             "zero_grads(self, /)\n--\n\nSet the gradients to 0.")
         .def("sgd_step", &Parameters::sgd_step, "lr"_a, "weight_decay"_a, py::pos_only(),
+             "sgd_step(self, lr, weight_decay, /)\n--\n\n"
              "Do a step of :class:`microgradx.optim.SGD` without momentum.")
         .def("momentum_step", &Parameters::momentum_step, "lr"_a, "momentum"_a, "dampening"_a,
              "weight_decay"_a, "nesterov"_a, "momentum_buffer"_a.noconvert(), "is_first"_a,
-             py::pos_only(), "Do a step of :class:`microgradx.optim.SGD` with momentum.")
+             py::pos_only(),
+             "momentum_step(self, lr, momentum, dampening, weight_decay, nesterov, "
+             "momentum_buffer, is_first, /)\n--\n\n"
+             "Do a step of :class:`microgradx.optim.SGD` with momentum.")
         .def("rmsprop_step", &Parameters::rmsprop_step, "lr"_a, "alpha"_a, "eps"_a,
              "weight_decay"_a, "momentum"_a, "square_avg"_a.noconvert(), "grad_avg"_a.noconvert(),
              "momentum_buffer"_a.noconvert(), py::pos_only(),
+             "rmsprop_step(self, lr, alpha, eps, weight_decay, momentum, square_avg, grad_avg, "
+             "momentum_buffer, /)\n--\n\n"
              "Do a step of :class:`microgradx.optim.RMSprop`.")
         .def("adam_step", &Parameters::adam_step, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
              "weight_decay"_a, "decays_apart"_a, "step"_a, "exp_avg"_a.noconvert(),
              "exp_avg_sq"_a.noconvert(), "max_exp_avg_sq"_a.noconvert(), py::pos_only(),
+             "adam_step(self, lr, beta1, beta2, eps, weight_decay, decays_apart, step, exp_avg, "
+             "exp_avg_sq, max_exp_avg_sq, /)\n--\n\n"
              "Do a step of :class:`microgradx.optim.Adam`, or of AdamW, whose weights decay apart "
              "from the\ngradients.")
-        .def("__reduce__", [](const py::object& self) {
-            return py::make_tuple(py::type::of(self), py::make_tuple(self.attr("values")));
-        });
+        .def(
+            "__reduce__",
+            [](const py::object& self) {
+                return py::make_tuple(py::type::of(self), py::make_tuple(self.attr("values")));
+            },
+            "__reduce__(self, /)\n--\n\nHow to copy or pickle it.");
 }
 
 }  // namespace mgx

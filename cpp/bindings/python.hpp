@@ -10,6 +10,9 @@ namespace mgx {
 
 namespace py = pybind11;
 
+// What comes before an example of ops.def in a docstring.
+#define MGX_EXAMPLES "\n\nExamples\n--------\n>>> import microgradx as mgx\n"
+
 // Set the Python error that stands for the C++ exception being handled.
 void set_python_error() noexcept;
 

@@ -172,6 +172,23 @@ py::object take(const py::list& entries, const py::object& index) {
     return taken;
 }
 
+constexpr auto trace_error_documentation =
+    R"(A function that is being compiled does what a recorded program cannot.
+
+Such as looking at a number, which it does not know yet. See :func:`microgradx.compile`.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> absolute = mgx.compile(lambda x: x if x > 0 else -x)
+>>> absolute(-2.0)  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+    ...
+microgradx.TraceError: line 1 of ...: comparing the number of a Value is not possible here: ...
+>>> absolute = mgx.compile(lambda x: mgx.where(mgx.greater(x, 0), x, -x))
+>>> absolute(-2.0)
+Value(data=2.0, grad=0))";
+
 }  // namespace
 
 bool is_tracing() noexcept {
@@ -202,21 +219,23 @@ bool fail_if_tracing(const char* what) noexcept {
 
 void add_tracing(py::module_& module) {
     using namespace py::literals;
-    trace_error = PyErr_NewExceptionWithDoc(
-        "microgradx.TraceError",
-        "A function that is being compiled does what a recorded program cannot.\n\n"
-        "See :func:`microgradx.compile`.",
-        PyExc_TypeError, nullptr);
+    trace_error = PyErr_NewExceptionWithDoc("microgradx.TraceError", trace_error_documentation,
+                                            PyExc_TypeError, nullptr);
     module.attr("TraceError") = py::handle(trace_error);
     py::class_<Trace>(module, "Trace", "The recording of a function of scalars.")
-        .def(py::init<std::size_t>(), "inputs"_a)
+        .def(py::init<std::size_t>(), "inputs"_a,
+             "__init__(self, inputs)\n--\n\nBegin to record a function of so many numbers.")
         .def_property_readonly("inputs", &Trace::inputs, "Values that stand for any number.")
         .def("record", &Trace::record, "outputs"_a, "structure"_a, py::pos_only(),
+             "record(self, outputs, structure, /)\n--\n\n"
              "Make a program that computes these Values of the inputs.")
         .def("close", &Trace::close,
+             "close(self, /)\n--\n\n"
              "End the trace. Values of it that somebody still holds become useless.");
-    module.def("is_tracing", &is_tracing, "Tell whether this thread is tracing a function.");
+    module.def("is_tracing", &is_tracing,
+               "is_tracing()\n--\n\nTell whether this thread is tracing a function.");
     module.def("take", &take, "entries"_a, "index"_a, py::pos_only(),
+               "take(entries, index, /)\n--\n\n"
                "Record the choice of one of the Values by a traced index.");
 }
 

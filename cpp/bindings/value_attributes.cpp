@@ -158,11 +158,26 @@ int set_dict(PyObject* object, PyObject* assigned, void* context) noexcept {
 PyGetSetDef value_attributes[] = {
     {"data", get_data, set_data,
      "The number itself: an int or a float.\n\n"
-     "Assigning it changes neither the operands nor what has been computed from it.",
+     "Assigning it changes neither the operands nor what has been computed from it. Anything but "
+     "a\n"
+     "real number raises TypeError. In a function that is being compiled, which knows no numbers,\n"
+     "reading or assigning it raises TraceError.\n\n"
+     "Examples\n--------\n"
+     ">>> from microgradx import Value\n"
+     ">>> (Value(2.0) * 3).data\n"
+     "6.0",
      nullptr},
     {"grad", get_grad, set_grad,
      "The derivative, by this Value, of the Value whose ``backward()`` was called; 0 before.\n\n"
-     "``backward()`` adds to it, so set it to 0 before differentiating anew.",
+     "``backward()`` adds to it, so set it to 0 before differentiating anew. Anything but a real\n"
+     "number raises TypeError, and in a function that is being compiled, reading or assigning it\n"
+     "raises TraceError.\n\n"
+     "Examples\n--------\n"
+     ">>> from microgradx import Value\n"
+     ">>> x = Value(2.0)\n"
+     ">>> (x * 3).backward()\n"
+     ">>> x.grad\n"
+     "3",
      nullptr},
     {"_prev", get_prev, set_prev, "The operands, as a new set of the living Values.", nullptr},
     {"_op", get_op, set_op, "The label of the operation that made this Value; '' for a leaf.",

@@ -96,28 +96,45 @@ PyObject* set_state(PyObject* object, PyObject* state) noexcept {
     });
 }
 
+constexpr auto backward_documentation = R"(backward($self, /)
+--
+
+Differentiate this Value by everything that it was computed from.
+
+Sets this Value's ``grad`` to 1 and adds to the ``grad`` of every Value that it depends on the
+derivative of this Value by that one, by the chain rule in one pass over the graph. Gradients are
+not cleared first: set them to 0 before differentiating anew.
+
+Raises
+------
+ZeroDivisionError, OverflowError, ValueError
+    If a derivative does not exist, such as that of ``x ** 0.5`` at 0. Gradients hold what had been
+    added until then.
+TraceError
+    In a function that is being compiled.
+Exception
+    Whatever a ``_backward`` that the user has assigned raises.
+
+Examples
+--------
+>>> from microgradx import Value
+>>> x = Value(3.0)
+>>> (x * x + 2 * x).backward()
+>>> x.grad
+8.0)";
+
 }  // namespace
 
 PyMethodDef value_methods[] = {
 #define MGX_UNARY(Name, method, label, value, derivative, domain, integer_value, \
-                  integer_derivative, low, high, doc)                            \
-    {#method, unary_method<Op::Name>, METH_NOARGS, #method "($self, /)\n--\n\n" doc},
+                  integer_derivative, low, high, doc, example)                   \
+    {#method, unary_method<Op::Name>, METH_NOARGS,                               \
+     #method "($self, /)\n--\n\n" doc MGX_EXAMPLES example},
 #define MGX_BINARY(...)
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
-    {"backward", run_backward, METH_NOARGS,
-     "backward($self, /)\n--\n\n"
-     "Differentiate this Value by everything that it was computed from.\n\n"
-     "Sets this Value's ``grad`` to 1 and adds to the ``grad`` of every Value that it depends on\n"
-     "the derivative of this Value by that one, by the chain rule in one pass over the graph.\n"
-     "Gradients are not cleared first: set them to 0 before differentiating anew.\n\n"
-     "Raises\n------\n"
-     "ZeroDivisionError, OverflowError, ValueError\n"
-     "    If a derivative does not exist, such as that of ``x ** 0.5`` at 0. Gradients hold what\n"
-     "    had been added until then.\n"
-     "Exception\n"
-     "    Whatever a ``_backward`` that the user has assigned raises."},
+    {"backward", run_backward, METH_NOARGS, backward_documentation},
     {"__reduce__", reduce, METH_NOARGS,
      "__reduce__($self, /)\n--\n\nHow to copy or pickle a leaf; TypeError for other Values."},
     {"__setstate__", set_state, METH_O,

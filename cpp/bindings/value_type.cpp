@@ -19,25 +19,48 @@ namespace mgx {
 namespace {
 
 constexpr auto documentation =
-    "Value(data, _children=(), _op='', label='')\n--\n\n"
-    "A number that remembers how it was computed and can differentiate itself.\n\n"
-    "Arithmetic with Values makes new Values, the nodes of an expression graph; ``backward()`` of\n"
-    "the last one sets ``grad`` of all of them.\n\n"
-    "Parameters\n----------\n"
-    "data : int or float\n"
-    "    The number. NumPy's scalars and other real numbers are converted.\n"
-    "_children : iterable of Value, optional\n"
-    "    The operands, for an operation of your own. Assign ``_backward`` to the result.\n"
-    "_op : str, optional\n"
-    "    The label of that operation.\n"
-    "label : str, optional\n"
-    "    A name, for drawings of the graph.\n\n"
-    "Raises\n------\n"
-    "TypeError\n"
-    "    If `data` is not a real number, or a child is not a Value.\n\n"
-    "Notes\n-----\n"
-    "Numbers are float64; ints stay ints up to 2**53. ``==`` and ``hash`` are those of the\n"
-    "object, ``<``, ``<=``, ``>`` and ``>=`` compare ``data``.";
+    R"(Value(data, _children=(), _op='', label='')
+--
+
+A number that remembers how it was computed and can differentiate itself.
+
+Arithmetic with Values makes new Values, the nodes of an expression graph; ``backward()`` of the
+last one sets ``grad`` of all of them.
+
+Parameters
+----------
+data : int or float
+    The number. NumPy's scalars and other real numbers are converted.
+_children : iterable of Value, optional
+    The operands, for an operation of your own. Assign ``_backward`` to the result.
+_op : str, optional
+    The label of that operation.
+label : str, optional
+    A name, for drawings of the graph.
+
+Raises
+------
+TypeError
+    If `data` is not a real number, or a child is not a Value.
+
+Notes
+-----
+Numbers are float64; ints stay ints up to 2**53. ``==`` and ``hash`` are those of the object,
+``<``, ``<=``, ``>`` and ``>=`` compare ``data``.
+
+Operators take Values, real numbers, and arrays, to whose elements they are applied one by one.
+Where there is no result they raise ZeroDivisionError, OverflowError or ValueError.
+
+Examples
+--------
+>>> from microgradx import Value
+>>> a, b = Value(2.0), Value(-3.0)
+>>> c = (a * b + 7).relu()
+>>> c
+Value(data=1.0, grad=0)
+>>> c.backward()
+>>> a.grad, b.grad
+(-3.0, 2.0))";
 
 // micrograd writes `Value` whatever the subclass, too.
 PyObject* represent(PyObject* object) noexcept {

@@ -208,35 +208,98 @@ py::object mean(const py::object& values) {
     return fused.node != nullptr ? wrapped(fused) : sum_in_python(inputs) * py::float_(scale);
 }
 
+constexpr auto dot_documentation = R"(dot(ws, xs, b=0)
+--
+
+Compute ``b + ws[0] * xs[0] + ws[1] * xs[1] + ...``, added in this order.
+
+The result is one node, which shows the products and sums when somebody looks.
+
+Parameters
+----------
+ws, xs : iterable of Value or number
+    Of the same length.
+b : Value or number, default 0
+    What the products are added to.
+
+Returns
+-------
+Value
+
+Raises
+------
+ValueError
+    If `ws` and `xs` differ in length.
+TypeError
+    If there is anything but Values and real numbers.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> weights = mgx.values([2.0, 3.0])
+>>> mgx.dot(weights, [10.0, 1.0], 0.5)
+Value(data=23.5, grad=0))";
+
+constexpr auto sum_documentation = R"(sum(values, /)
+--
+
+Compute what Python's ``sum(values)`` does, as one node.
+
+Parameters
+----------
+values : iterable of Value or number
+    What is added, in this order.
+
+Returns
+-------
+Value
+    Of nothing, 0.
+
+Raises
+------
+TypeError
+    If there is anything but Values and real numbers.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.sum(mgx.values([2.0, 3.0]))
+Value(data=5.0, grad=0))";
+
+constexpr auto mean_documentation = R"(mean(values, /)
+--
+
+Compute ``sum(values) * (1 / len(values))``, as one node.
+
+Parameters
+----------
+values : iterable of Value or number
+    At least one.
+
+Returns
+-------
+Value
+
+Raises
+------
+ValueError
+    If there are no values.
+TypeError
+    If there is anything but Values and real numbers.
+
+Examples
+--------
+>>> import microgradx as mgx
+>>> mgx.mean(mgx.values([2.0, 3.0]))
+Value(data=2.5, grad=0))";
+
 }  // namespace
 
 void add_sums(py::module_& module) {
     using namespace py::literals;
-    module.def("dot", &dot, "ws"_a, "xs"_a, "b"_a = 0,
-               "Compute ``b + ws[0] * xs[0] + ws[1] * xs[1] + ...``, added in this order.\n\n"
-               "The result is one node, which shows the products and sums when somebody looks.\n\n"
-               "Parameters\n----------\n"
-               "ws, xs : iterable of Value or number\n    Of the same length.\n"
-               "b : Value or number, default 0\n\n"
-               "Returns\n-------\nValue\n\n"
-               "Raises\n------\n"
-               "ValueError\n    If `ws` and `xs` differ in length.\n"
-               "TypeError\n    If there is anything but Values and real numbers.");
-    module.def("sum", &sum, "values"_a, py::pos_only(),
-               "Compute what Python's ``sum(values)`` does, as one node.\n\n"
-               "Parameters\n----------\n"
-               "values : iterable of Value or number\n\n"
-               "Returns\n-------\nValue\n    Of nothing, 0.\n\n"
-               "Raises\n------\n"
-               "TypeError\n    If there is anything but Values and real numbers.");
-    module.def("mean", &mean, "values"_a, py::pos_only(),
-               "Compute ``sum(values) * (1 / len(values))``, as one node.\n\n"
-               "Parameters\n----------\n"
-               "values : iterable of Value or number\n\n"
-               "Returns\n-------\nValue\n\n"
-               "Raises\n------\n"
-               "ValueError\n    If there are no values.\n"
-               "TypeError\n    If there is anything but Values and real numbers.");
+    module.def("dot", &dot, "ws"_a, "xs"_a, "b"_a = 0, dot_documentation);
+    module.def("sum", &sum, "values"_a, py::pos_only(), sum_documentation);
+    module.def("mean", &mean, "values"_a, py::pos_only(), mean_documentation);
 }
 
 }  // namespace mgx

@@ -10,10 +10,10 @@ namespace {
 
 constexpr auto table = std::to_array<OpInfo>({
 #define MGX_UNARY(Name, method, label, value, derivative, domain, integer_value, \
-                  integer_derivative, low, high, doc)                            \
-    OpInfo{#method, label, 1, low, high, doc},
-#define MGX_BINARY(Name, method, label, value, left, right, low, high, doc) \
-    OpInfo{#method, label, 2, low, high, doc},
+                  integer_derivative, low, high, doc, example)                   \
+    OpInfo{#method, label, 1, low, high, doc, example},
+#define MGX_BINARY(Name, method, label, value, left, right, low, high, doc, example) \
+    OpInfo{#method, label, 2, low, high, doc, example},
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY

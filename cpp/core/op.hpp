@@ -42,6 +42,7 @@ struct OpInfo {
     int arity;
     double low, high;  // an interval on which the operation is smooth
     std::string_view doc;
+    std::string_view example;  // a line for the interpreter and what it prints
 };
 
 // Every row of ops.def, in its order.
