@@ -32,6 +32,15 @@ class GradCheck:
         The entry as ``backward()`` gives it.
     difference : float
         The entry as the difference of values gives it.
+
+    Examples
+    --------
+    >>> from microgradx import grad_check
+    >>> found = grad_check(lambda x: x[0] * x[1], [2.0, 3.0])
+    >>> found.ok, found.entries
+    (True, 2)
+    >>> found.argument, len(found.index)
+    (1, 1)
     """
 
     ok: bool

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+__all__ = ["install_as_micrograd", "run_script"]
+
 _STAND_INS = {
     "micrograd": "microgradx",
     "micrograd.engine": "microgradx.engine",
@@ -28,6 +30,14 @@ def install_as_micrograd() -> None:
     -----
     RuntimeWarning
         If micrograd has been imported already, as names bound by then keep micrograd's classes.
+
+    Examples
+    --------
+    >>> import microgradx
+    >>> microgradx.install_as_micrograd()
+    >>> from micrograd.engine import Value
+    >>> Value is microgradx.Value
+    True
     """
     modules = {alias: importlib.import_module(name) for alias, name in _STAND_INS.items()}
     if any(sys.modules.get(alias, module) is not module for alias, module in modules.items()):
@@ -49,15 +59,27 @@ def run_script(script: str, arguments: Sequence[str] = ()) -> None:
 
     Parameters
     ----------
-    script
+    script : str
         Path of the Python file.
-    arguments
+    arguments : sequence of str, optional
         What the script finds in ``sys.argv[1:]``.
 
     Raises
     ------
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from microgradx.compat import run_script
+    >>> program = "from micrograd.engine import Value; print(Value(2.0) * 3)"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     script = Path(folder, "script.py")
+    ...     assert script.write_text(program)
+    ...     run_script(str(script))
+    Value(data=6.0, grad=0)
     """
     # runpy.run_path would make sys.argv[0] and __file__ the same string, where Python keeps the
     # one as typed and makes the other absolute, and would take __main__ away at the end, while

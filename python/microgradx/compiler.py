@@ -31,10 +31,37 @@ class CompiledFunction:
 
     Made by :func:`compile`, which see.
 
-    Attributes
+    Parameters
     ----------
-    programs : mapping of hashable to Program
-        What has been recorded, by the structure of the arguments.
+    function : callable
+        Takes Values, and lists and tuples of them, and returns a Value, or a list or tuple of
+        Values.
+    static_argnames : str or iterable of str, optional
+        Arguments that the function gets as they are.
+    cache_size : int, default 64
+        How many records are kept.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not callable.
+    ValueError
+        If `static_argnames` has a name that is no argument's, or `cache_size` is less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np, microgradx as mgx
+    >>> w = mgx.Value(3.0)
+    >>> f = mgx.compile(lambda x, y: (w * x - y) ** 2)
+    >>> f(1.0, 2.0)
+    Value(data=1.0, grad=0)
+    >>> samples = np.array([1.0, 2.0]), np.array([2.0, 4.0])
+    >>> f.sum(*samples)
+    Value(data=5.0, grad=0)
+    >>> f.map(*samples)
+    array([1., 4.])
+    >>> f.value_and_grad(1.0, 2.0)
+    (1.0, (6.0, -2.0))
     """
 
     def __init__(
@@ -76,6 +103,23 @@ class CompiledFunction:
         Value, or list or tuple of Value
             As the function returns them. They can be differentiated by the Values among the
             arguments and by those that the function uses besides.
+
+        Raises
+        ------
+        TypeError
+            If something among the arguments is none of these, or the function returns something
+            else than Values.
+        ValueError
+            As the function does, such as for the logarithm of 0.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> distance = mgx.compile(lambda p, q: ((p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2).sqrt())
+        >>> distance([0.0, 0.0], [3.0, 4.0])
+        Value(data=5.0, grad=0)
         """
         if _core.is_tracing() and self._function is not None:
             return self._function(*args, **kwargs)
@@ -103,7 +147,19 @@ class CompiledFunction:
             If leading axes differ, or if there is none, or as the function does; the message
             names the sample.
         TypeError
-            If the function returns more than one Value.
+            If something among the arguments is none of these, or if the function returns more
+            than one Value.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> w = mgx.Value(3.0)
+        >>> total = mgx.compile(lambda x: w * x).sum([1.0, 2.0])
+        >>> total.backward()
+        >>> total.data, w.grad
+        (9.0, 3.0)
         """
         total: Value = self._run(Program.sum, batches, kwargs, True)[0]
         return total
@@ -111,7 +167,34 @@ class CompiledFunction:
     def mean(self, *batches: Any, **kwargs: Any) -> Value:
         """Compute the mean of the function over samples, which must not be none.
 
-        Parameters, returns and raises as :meth:`sum`.
+        Parameters
+        ----------
+        *batches, **kwargs : arrays, numbers, Values, and lists and tuples of them
+            Arrays have a leading axis of the same length, along which the samples lie; lists of
+            numbers are taken for arrays. All else is the same for all samples.
+
+        Returns
+        -------
+        Value
+            To be differentiated as what a call returns. Its derivatives are computed here, not by
+            ``backward()``.
+
+        Raises
+        ------
+        ValueError
+            If leading axes differ, or if there is none, if there are no
+            samples, or as the function does; the message names the sample.
+        TypeError
+            If something among the arguments is none of these, or if the function returns more
+            than one Value.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> mgx.compile(lambda x: x * x).mean([1.0, 3.0])
+        Value(data=5.0, grad=0)
         """
         mean: Value = self._run(Program.mean, batches, kwargs, True)[0]
         return mean
@@ -119,12 +202,34 @@ class CompiledFunction:
     def map(self, *batches: Any, **kwargs: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Compute the function for each sample, without derivatives.
 
-        Parameters and raises as :meth:`sum`.
+        Parameters
+        ----------
+        *batches, **kwargs : arrays, numbers, Values, and lists and tuples of them
+            Arrays have a leading axis of the same length, along which the samples lie; lists of
+            numbers are taken for arrays. All else is the same for all samples.
 
         Returns
         -------
         numpy.ndarray of float64
             Of shape (N,), or (N, k) if the function returns a list or tuple of k Values.
+
+        Raises
+        ------
+        ValueError
+            If leading axes differ, or if there is none, or as the function does; the message
+            names the sample.
+        TypeError
+            If something among the arguments is none of these.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> mgx.compile(lambda x: [x, x * x]).map([1.0, 2.0, 3.0])
+        array([[1., 1.],
+               [2., 4.],
+               [3., 9.]])
         """
         outputs, kind = self._run(Program.map, batches, kwargs, True)
         return outputs[0] if kind is None else np.ascontiguousarray(outputs.T)
@@ -135,6 +240,7 @@ class CompiledFunction:
         Parameters
         ----------
         *args, **kwargs : numbers, Values, arrays, and lists and tuples of them
+            Arrays stand for nested lists.
 
         Returns
         -------
@@ -144,6 +250,23 @@ class CompiledFunction:
             Nested as the arguments are, an array for an array; a tuple of these if there are
             several arguments. If the function returns k Values they are arrays with an axis of
             length k before the argument's own: the Jacobian matrix of a one-dimensional array.
+
+        Raises
+        ------
+        TypeError
+            If something among the arguments is none of these, or the function returns something
+            else than Values.
+        ValueError
+            As the function does, such as for the logarithm of 0.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import numpy as np, microgradx as mgx
+        >>> f = mgx.compile(lambda p, y: p[0] * p[1] - y)
+        >>> f.value_and_grad(np.array([2.0, 3.0]), 1.0)
+        (5.0, (array([3., 2.]), -1.0))
         """
         (values, gradients), kind = self._run(Program.value_and_grad, args, kwargs, False)
         if kind is not None:
@@ -153,7 +276,11 @@ class CompiledFunction:
     def map_value_and_grad(self, *batches: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Compute the function for each sample and its gradients by the arguments.
 
-        Parameters and raises as :meth:`sum`.
+        Parameters
+        ----------
+        *batches, **kwargs : arrays, numbers, Values, and lists and tuples of them
+            Arrays have a leading axis of the same length, along which the samples lie; lists of
+            numbers are taken for arrays. All else is the same for all samples.
 
         Returns
         -------
@@ -161,12 +288,42 @@ class CompiledFunction:
             Of shape (N,).
         gradients : numpy.ndarray, or lists and tuples of them
             Nested as :meth:`value_and_grad` does it, all with a leading axis of length N.
+
+        Raises
+        ------
+        ValueError
+            If leading axes differ, or if there is none, or as the function does; the message
+            names the sample.
+        TypeError
+            If something among the arguments is none of these, or if the function returns more
+            than one Value.
+        TraceError
+            If the function does what cannot be recorded.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> mgx.compile(lambda x: x * x).map_value_and_grad([1.0, 3.0])
+        (array([1., 9.]), array([2., 6.]))
         """
         (values, gradients), _ = self._run(Program.map_value_and_grad, batches, kwargs, True)
         return values, gradients
 
     def retrace(self) -> None:
-        """Forget what has been recorded, as when a Value that the function uses was replaced."""
+        """Forget what has been recorded, as when a Value that the function uses was replaced.
+
+        Examples
+        --------
+        >>> import microgradx as mgx
+        >>> w = mgx.Value(3.0)
+        >>> f = mgx.compile(lambda x: w * x)
+        >>> f(2.0)
+        Value(data=6.0, grad=0)
+        >>> w = mgx.Value(5.0)
+        >>> f.retrace()
+        >>> f(2.0)
+        Value(data=10.0, grad=0)
+        """
         self._retraces += 1
         self._programs.clear()
         self._latest = None
@@ -426,6 +583,14 @@ def compile(
     Returns
     -------
     CompiledFunction
+        Or, if no function is given, a decorator that makes one.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not callable.
+    ValueError
+        If `static_argnames` has a name that is no argument's, or `cache_size` is less than 1.
 
     Examples
     --------
@@ -465,6 +630,16 @@ def take(table: Sequence[Any], index: Any) -> Any:
         If there is no such entry.
     ValueError
         If the rows differ in length.
+
+    Examples
+    --------
+    >>> import microgradx as mgx
+    >>> mgx.take([10.0, 20.0, 30.0], 1)
+    20.0
+    >>> table = mgx.values([[1.0, 2.0], [3.0, 4.0]])
+    >>> row = mgx.compile(lambda index: mgx.take(table, index))
+    >>> row(1)
+    [Value(data=3.0, grad=0), Value(data=4.0, grad=0)]
     """
     if any(isinstance(row, (list, tuple)) for row in table):
         lengths = {len(row) for row in table}

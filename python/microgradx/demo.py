@@ -17,6 +17,16 @@ from microgradx.engine import Value
 from microgradx.nn import MLP
 from microgradx.viz import plot_decision_boundary, score_grid
 
+__all__ = [
+    "Result",
+    "draw_picture",
+    "draw_text",
+    "max_margin_loss",
+    "run_demo",
+    "training",
+    "two_moons",
+]
+
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 
@@ -25,12 +35,27 @@ INTERRUPTED = 130
 
 
 class Result(NamedTuple):
-    """What one step of training found before it changed the parameters."""
+    """What one step of training found before it changed the parameters.
+
+    Attributes
+    ----------
+    loss : float
+        The max-margin loss and the penalty.
+    accuracy : float
+        The share of points that are on their side, from 0 to 1.
+
+    Examples
+    --------
+    >>> from microgradx.demo import Result
+    >>> print(Result(loss=0.25, accuracy=0.9))
+    loss 0.2500, accuracy 90%
+    """
 
     loss: float
     accuracy: float
 
     def __str__(self) -> str:
+        """Tell both."""
         return f"loss {self.loss:.4f}, accuracy {self.accuracy:.0%}"
 
 
@@ -45,19 +70,31 @@ def two_moons(
 
     Parameters
     ----------
-    samples
+    samples : int, default 100
         How many points; the lower moon gets the odd one.
-    noise
+    noise : float, default 0.1
         Standard deviation of the normal noise added to both coordinates.
-    random_state
-        A seed, a generator, or None for different points every time.
+    random_state : int or numpy.random.RandomState, optional
+        A seed, or a generator; without it, the points are different every time.
 
     Returns
     -------
-    points
-        Array of shape (samples, 2).
-    labels
-        0 for the upper moon, 1 for the lower one.
+    points : numpy.ndarray of float64
+        Of shape (samples, 2).
+    labels : numpy.ndarray of int
+        Of shape (samples,): 0 for the upper moon, 1 for the lower one.
+
+    Raises
+    ------
+    ValueError
+        If `samples` or `noise` is negative.
+
+    Examples
+    --------
+    >>> from microgradx.demo import two_moons
+    >>> points, labels = two_moons(200, noise=0.2, random_state=0)
+    >>> points.shape, int(labels.sum())
+    ((200, 2), 100)
     """
     if samples < 0:
         raise ValueError(f"samples must not be negative, got {samples}")
@@ -86,7 +123,30 @@ def two_moons(
 def max_margin_loss(model: MLP, points: Floats, labels: Labels) -> tuple[Value, float]:
     """Return the support vector machine's loss with L2 regularisation, and the accuracy.
 
-    ``labels`` are -1 and 1.
+    Parameters
+    ----------
+    model : MLP
+        A network with two inputs and one output.
+    points : array of shape (N, 2)
+        The coordinates of at least one point.
+    labels : array of shape (N,)
+        Their classes, -1 and 1.
+
+    Returns
+    -------
+    loss : Value
+        The mean of ``max(0, 1 - label * score)``, and 1e-4 times the squares of the parameters.
+    accuracy : float
+        The share of points whose score has the sign of their label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microgradx.demo import max_margin_loss
+    >>> from microgradx.nn import MLP
+    >>> loss, accuracy = max_margin_loss(MLP(2, [1]), np.zeros((1, 2)), np.array([1]))
+    >>> round(loss.data), float(accuracy)  # as the score is 0
+    (1, 0.0)
     """
     inputs = [list(map(Value, point)) for point in points]
     scores: list[Any] = list(map(model, inputs))
@@ -99,7 +159,31 @@ def max_margin_loss(model: MLP, points: Floats, labels: Labels) -> tuple[Value, 
 
 
 def training(model: MLP, points: Floats, labels: Labels, steps: int) -> Iterator[Result]:
-    """Train by gradient descent with a decaying rate, yielding each step's result."""
+    """Train by gradient descent with a decaying rate, yielding each step's result.
+
+    Parameters
+    ----------
+    model : MLP
+        A network with two inputs and one output.
+    points : array of shape (N, 2)
+        The coordinates of the points.
+    labels : array of shape (N,)
+        Their classes, -1 and 1.
+    steps : int
+        How many steps; the rate falls from 1 to about 0.1.
+
+    Yields
+    ------
+    Result
+
+    Examples
+    --------
+    >>> from microgradx.demo import training, two_moons
+    >>> from microgradx.nn import MLP
+    >>> points, labels = two_moons(20)
+    >>> len(list(training(MLP(2, [4, 1]), points, 2 * labels - 1, steps=3)))
+    3
+    """
     for step in range(steps):
         loss, accuracy = max_margin_loss(model, points, labels)
         model.zero_grad()
@@ -111,13 +195,75 @@ def training(model: MLP, points: Floats, labels: Labels, steps: int) -> Iterator
 
 
 def draw_picture(output: str, model: MLP, points: Floats, labels: Labels, title: str) -> None:
-    """Write a picture of the points and of the model's scores around them."""
+    """Write a picture of the points and of the model's scores around them.
+
+    Parameters
+    ----------
+    output : str
+        Where to; the suffix says the kind of picture, which is PNG without one.
+    model : MLP
+        A network with two inputs and one output.
+    points : array of shape (N, 2)
+        The coordinates of the points.
+    labels : array of shape (N,)
+        Their classes, -1 and 1.
+    title : str
+        What stands above the picture.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is that of no kind of picture.
+    ImportError
+        If the package ``matplotlib`` is not installed.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from microgradx.demo import draw_picture, two_moons
+    >>> from microgradx.nn import MLP
+    >>> points, labels = two_moons(20)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "moons.png")
+    ...     draw_picture(str(path), MLP(2, [4, 1]), points, 2 * labels - 1, "two moons")
+    ...     path.read_bytes()[1:4]
+    b'PNG'
+    """
     figure = plot_decision_boundary(model, points, labels, title=title)
     figure.savefig(output, format=picture_format(output))
 
 
 def draw_text(model: MLP, points: Floats, labels: Labels, columns: int) -> str:
-    """Return the points and the model's decision boundary as lines of text."""
+    """Return the points and the model's decision boundary as lines of text.
+
+    Parameters
+    ----------
+    model : MLP
+        A network with two inputs and one output.
+    points : array of shape (N, 2)
+        The coordinates of the points.
+    labels : array of shape (N,)
+        Their classes, -1 and 1.
+    columns : int
+        How wide the text is; it is 3/8 as high.
+
+    Returns
+    -------
+    str
+        ``o`` and ``#`` are points with the labels -1 and 1, ``:`` is where the score is positive.
+
+    Examples
+    --------
+    >>> from microgradx.demo import draw_text, two_moons
+    >>> from microgradx.nn import MLP
+    >>> points, labels = two_moons(20)
+    >>> text = draw_text(MLP(2, [4, 1]), points, 2 * labels - 1, columns=40)
+    >>> {len(line) for line in text.splitlines()}, len(text.splitlines())
+    ({40}, 15)
+    """
     rows = columns * 3 // 8
     x, y, scores = score_grid(model, points, columns, rows)
     canvas = np.where(scores > 0, ":", " ")
@@ -132,12 +278,28 @@ def run_demo(steps: int = 100, output: str = "moons.png", seed: int = 1337) -> i
 
     Parameters
     ----------
-    steps
+    steps : int, default 100
         How many steps of gradient descent.
-    output
+    output : str, default 'moons.png'
         Where the picture goes. Without matplotlib the boundary is drawn as text instead.
-    seed
+    seed : int, default 1337
         Of the points and of the first weights.
+
+    Returns
+    -------
+    int
+        0; 2 if no picture can be written there; 130 if the training was interrupted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from microgradx.demo import run_demo
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    ...     run_demo(steps=2, output=str(Path(folder, "moons.png")))
+    final loss ..., accuracy ...%, ... steps per second
+    decision boundary: ...moons.png
+    0
     """
     draws = has_matplotlib()
     if draws and (objection := objection_to(output)):

@@ -51,10 +51,15 @@ def save(what: Module | Mapping[str, npt.ArrayLike], path: str | os.PathLike[str
 
     Examples
     --------
+    >>> import tempfile
+    >>> from pathlib import Path
     >>> import microgradx as mgx
-    >>> model = mgx.nn.MLP(2, [3, 1])
-    >>> mgx.save(model, "model.npz")                        # doctest: +SKIP
-    >>> model.load_state_dict(mgx.load("model.npz"))        # doctest: +SKIP
+    >>> model, twin = mgx.nn.MLP(2, [3, 1]), mgx.nn.MLP(2, [3, 1])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mgx.save(model, Path(folder, "model.npz"))
+    ...     twin.load_state_dict(mgx.load(Path(folder, "model.npz")))
+    >>> twin([1.0, -2.0]).data == model([1.0, -2.0]).data
+    True
     """
     path = Path(path)
     encode, _ = _codec(path)
@@ -92,6 +97,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     Returns
     -------
     dict of str to numpy.ndarray
+        As they were written, each with its own shape and kind of numbers.
 
     Raises
     ------
@@ -101,6 +107,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         If the package ``safetensors`` is not installed.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import microgradx as mgx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mgx.save({"limits": [0.0, 1.0]}, Path(folder, "arrays.npz"))
+    ...     mgx.load(Path(folder, "arrays.npz"))
+    {'limits': array([0., 1.])}
     """
     path = Path(path)
     _, decode = _codec(path)

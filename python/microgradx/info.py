@@ -39,6 +39,13 @@ def information() -> dict[str, Any]:
     dict
         The versions, how the core was built, which instruction sets it uses, how many threads, and
         the versions of optional packages, None for those that are not installed.
+
+    Examples
+    --------
+    >>> import microgradx
+    >>> from microgradx.info import information
+    >>> information()["microgradx"] == microgradx.__version__
+    True
     """
     build = _core.build_info()
     return {

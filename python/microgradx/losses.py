@@ -77,8 +77,6 @@ def _square(x: Value, y: _Scalar) -> Value:
 def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Max-margin loss, ``max(0, 1 - target * input)``, of scores for the classes -1 and 1.
 
-    It returns and raises as :func:`mse` does.
-
     Parameters
     ----------
     input : Value, or nested lists of Values
@@ -87,6 +85,19 @@ def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
         The classes, -1 or 1, nested likewise.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Whether the mean or the sum is returned, or every loss by itself.
+
+    Returns
+    -------
+    Value
+        With reduction 'none' nested as `input` is.
+
+    Raises
+    ------
+    ValueError
+        If `target` is nested in another way than `input`, if there is nothing to take the mean of,
+        or if `reduction` is none of the three.
+    TypeError
+        If there is something that is neither a Value nor a number.
 
     Examples
     --------
@@ -100,8 +111,7 @@ def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Cross-entropy of logits for two classes, without overflow however large they are.
 
-    It is ``-target * log(sigmoid(input)) - (1 - target) * log(1 - sigmoid(input))``. It returns and
-    raises as :func:`mse` does.
+    It is ``-target * log(sigmoid(input)) - (1 - target) * log(1 - sigmoid(input))``.
 
     Parameters
     ----------
@@ -111,6 +121,19 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
         The probabilities of the class 1, from 0 to 1, nested likewise.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Whether the mean or the sum is returned, or every loss by itself.
+
+    Returns
+    -------
+    Value
+        With reduction 'none' nested as `input` is.
+
+    Raises
+    ------
+    ValueError
+        If `target` is nested in another way than `input`, if there is nothing to take the mean of,
+        or if `reduction` is none of the three.
+    TypeError
+        If there is something that is neither a Value nor a number.
 
     Examples
     --------
@@ -245,7 +268,24 @@ def log_softmax(input: Any) -> Any:
 def softmax(input: Any) -> Any:
     """Probabilities of classes by their logits, ``exp(x) / sum(exp(x))``.
 
-    Parameters, returns and raises as :func:`log_softmax`.
+    There is no overflow, however large the logits are.
+
+    Parameters
+    ----------
+    input : sequence of Value, or nested sequences of them
+        The logits; the innermost sequences are those of one sample.
+
+    Returns
+    -------
+    list of Value
+        Nested as `input` is.
+
+    Raises
+    ------
+    ValueError
+        If there are no logits.
+    TypeError
+        If there is something that is neither a Value nor a number.
 
     Examples
     --------

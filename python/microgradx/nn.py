@@ -22,7 +22,31 @@ _NAMES = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "linear": "Linea
 
 
 class Module:
-    """Anything with parameters."""
+    """Anything with parameters.
+
+    Derive from it for a model of your own. Modules and Values among the attributes, also those in
+    lists, tuples and dicts, have names; :meth:`parameters` is to list the parameters.
+
+    Examples
+    --------
+    >>> from microgradx import Value
+    >>> from microgradx.nn import MLP, Module
+    >>> class Scaled(Module):
+    ...     def __init__(self):
+    ...         self.network = MLP(2, [3, 1])
+    ...         self.scale = Value(1.0)
+    ...     def parameters(self):
+    ...         return [*self.network.parameters(), self.scale]
+    ...     def __call__(self, x):
+    ...         return self.scale * self.network(x)
+    >>> model = Scaled()
+    >>> model([1.0, -2.0]).backward()
+    >>> len(model.parameters()), len(list(model.modules()))
+    (14, 8)
+    >>> [name for name, _ in model.named_parameters()][-2:]
+    ['network.layers.1.bias', 'scale']
+    >>> model.zero_grad()
+    """
 
     _is_frozen = False
 
@@ -32,13 +56,25 @@ class Module:
             p.grad = 0
 
     def parameters(self) -> list[Value]:
-        """List the parameters, always in the same order."""
+        """List the parameters, always in the same order.
+
+        Returns
+        -------
+        list of Value
+        """
         return []
 
     def children(self) -> Iterator[tuple[str, Any]]:
         """Go through what the module consists of: its attributes, with their names.
 
         A module that keeps its parameters elsewhere says here what they are called.
+
+        Yields
+        ------
+        name : str
+            What it is called.
+        child : object
+            A Value, a module, a list, tuple or dict of them, or anything else, which is ignored.
         """
         yield from vars(self).items()
 
@@ -59,12 +95,24 @@ class Module:
             How to get to the parameters from the module, as in ``layers.0.weight``.
         values : Value, or nested sequences of Values
             The parameters, nested as an array is.
+
+        Examples
+        --------
+        >>> from microgradx.nn import MLP
+        >>> [name for name, _ in MLP(2, [3, 1]).named_parameters("mlp.")]
+        ['mlp.layers.0.weight', 'mlp.layers.0.bias', 'mlp.layers.1.weight', 'mlp.layers.1.bias']
         """
         for name, child in self.children():
             yield from _named(f"{prefix}{name}", child)
 
     def modules(self) -> Iterator[Module]:
-        """Go through the module and all that it consists of."""
+        """Go through the module and all that it consists of.
+
+        Yields
+        ------
+        module : Module
+            Whatever contains a module comes before it.
+        """
         yield self
         for _, child in self.children():
             yield from _modules_in(child)
@@ -74,6 +122,15 @@ class Module:
 
         Those of all that the module consists of, too, which :meth:`unfreeze` can take back for a
         part of it.
+
+        Examples
+        --------
+        >>> from microgradx.nn import MLP
+        >>> model = MLP(2, [3, 1])
+        >>> model.freeze()
+        >>> model.layers[1].unfreeze()
+        >>> model.trainable_parameters() == model.layers[1].parameters()
+        True
         """
         for module in self.modules():
             module._is_frozen = True
@@ -87,6 +144,10 @@ class Module:
         """List the parameters, without those of modules that are frozen.
 
         Give them to an optimiser, and it leaves the others as they are.
+
+        Returns
+        -------
+        list of Value
 
         Examples
         --------
@@ -143,7 +204,15 @@ class Module:
         ValueError
             If an array has another shape than the parameters. Nothing has been changed then.
         TypeError
-            If an entry is not an array of real numbers.
+            If `state` is not a mapping, or an entry is not an array of real numbers.
+
+        Examples
+        --------
+        >>> from microgradx.nn import MLP
+        >>> model, twin = MLP(2, [3, 1]), MLP(2, [3, 1])
+        >>> twin.load_state_dict(model.state_dict())
+        >>> twin([1.0, -2.0]).data == model([1.0, -2.0]).data
+        True
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping, not {type(state).__name__}")
@@ -246,6 +315,9 @@ def _parameters_of(modules: Iterable[Module]) -> list[Value]:
 class Neuron(Module, NeuronBase):
     """A weighted sum of its inputs plus a bias, and an activation function of that.
 
+    ``neuron(x)`` computes its output, a Value, for an iterable of `nin` Values and numbers. It
+    raises ValueError for a wrong number of inputs.
+
     Parameters
     ----------
     nin : int
@@ -272,6 +344,16 @@ class Neuron(Module, NeuronBase):
         If `activation` is a string that names none.
     TypeError
         If `activation` is neither a string nor callable.
+
+    Examples
+    --------
+    >>> from microgradx.nn import Neuron
+    >>> neuron = Neuron(2, activation="tanh")
+    >>> neuron
+    TanhNeuron(2)
+    >>> neuron.w[0].data, neuron.w[1].data, neuron.b.data = 0.5, -1.0, 2.0
+    >>> neuron([4.0, 4.0])
+    Value(data=0.0, grad=0)
     """
 
     def __init__(self, nin: int, nonlin: bool = True, activation: Activation = "relu") -> None:
@@ -291,11 +373,24 @@ class Neuron(Module, NeuronBase):
         self.activation = activation
 
     def parameters(self) -> list[Value]:
-        """List the weights, then the bias."""
+        """List the weights, then the bias.
+
+        Returns
+        -------
+        list of Value
+        """
         return [*self.w, self.b]
 
     def children(self) -> Iterator[tuple[str, Any]]:
-        """Go through the weights and the bias, and attributes that a user has added."""
+        """Go through the weights and the bias, and attributes that a user has added.
+
+        Yields
+        ------
+        name : str
+            ``weight``, ``bias``, or the name of the attribute.
+        child : object
+            As of :meth:`Module.children`.
+        """
         yield "weight", self.w
         yield "bias", self.b
         yield from super().children()
@@ -321,9 +416,10 @@ class Neuron(Module, NeuronBase):
 class Layer(Module, LayerBase):
     """Neurons side by side, all with the same inputs.
 
-    ``layer(x)`` computes their outputs for an iterable of Values and numbers, or for a Value alone,
-    the one input of a layer with one. It returns a list with an output for each neuron, or the
-    output itself if there is but one neuron, and raises ValueError for a wrong number of inputs.
+    ``layer(x)`` computes their outputs for an iterable of `nin` Values and numbers, or for a Value
+    alone, the one input of a layer with one. It returns a list with an output for each neuron, or
+    the output itself if there is but one neuron, and raises ValueError for a wrong number of
+    inputs.
 
     Parameters
     ----------
@@ -337,20 +433,57 @@ class Layer(Module, LayerBase):
     Attributes
     ----------
     neurons : list of Neuron
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`Neuron` does.
+
+    Examples
+    --------
+    >>> from microgradx.nn import Layer
+    >>> layer = Layer(3, 2, activation="sigmoid")
+    >>> layer
+    Layer of [SigmoidNeuron(3), SigmoidNeuron(3)]
+    >>> len(layer([1.0, -2.0, 0.5]))
+    2
     """
 
     def __init__(self, nin: int, nout: int, **kwargs: bool | Activation) -> None:
         self.neurons: list[Neuron] = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
 
     def parameters(self) -> list[Value]:
-        """List the parameters of each neuron in turn."""
+        """List the parameters of each neuron in turn.
+
+        Returns
+        -------
+        list of Value
+        """
         return _parameters_of(self.neurons)
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Go through the weights of all neurons, then their biases.
 
-        See :meth:`Module.named_parameters`. Neurons that differ in their number of inputs, or that
-        are of a class of one's own, go one by one.
+        Neurons that differ in their number of inputs, or that are of a class of one's own, go one
+        by one.
+
+        Parameters
+        ----------
+        prefix : str, default ''
+            What all names begin with.
+
+        Yields
+        ------
+        name : str
+            ``weight`` or ``bias``, after the prefix.
+        values : nested lists of Value
+            A list of weights for each neuron; a list with the bias of each.
+
+        Examples
+        --------
+        >>> from microgradx.nn import Layer
+        >>> [(name, len(values)) for name, values in Layer(3, 2).named_parameters()]
+        [('weight', 2), ('bias', 2)]
         """
         are_alike = all(type(n) is Neuron for n in self.neurons)
         weights = [n.w for n in self.neurons]
@@ -371,7 +504,9 @@ class Layer(Module, LayerBase):
 class MLP(Module, MLPBase):
     """A multi-layer perceptron: layers one after another, the last one without activation function.
 
-    ``mlp(x)`` passes `x` through all layers and returns what the last one does.
+    ``mlp(x)`` passes `x`, an iterable of `nin` Values and numbers, through all layers and returns
+    what the last one does: a list with an output for each of its neurons, or the output itself if
+    there is but one. It raises ValueError for a wrong number of inputs.
 
     Parameters
     ----------
@@ -385,6 +520,22 @@ class MLP(Module, MLPBase):
     Attributes
     ----------
     layers : list of Layer
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`Neuron` does.
+
+    Examples
+    --------
+    >>> from microgradx.nn import MLP
+    >>> model = MLP(2, [3, 1])
+    >>> model
+    MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(3)]]
+    >>> y = model([1.0, -2.0])
+    >>> y.backward()
+    >>> model.layers[1].neurons[0].b.grad
+    1
     """
 
     def __init__(self, nin: int, nouts: Iterable[int], activation: Activation = "relu") -> None:
@@ -396,7 +547,12 @@ class MLP(Module, MLPBase):
         ]
 
     def parameters(self) -> list[Value]:
-        """List the parameters of each layer in turn."""
+        """List the parameters of each layer in turn.
+
+        Returns
+        -------
+        list of Value
+        """
         return _parameters_of(self.layers)
 
     def __repr__(self) -> str:

@@ -47,6 +47,9 @@ def _decays(name: str, pair: Any) -> tuple[float, float]:
 class Optimizer:
     """What all optimisers have in common.
 
+    Settings such as `lr` are attributes and may be assigned at any time; what they may not be
+    raises as it does when an optimiser is made.
+
     Parameters
     ----------
     params : iterable of Value
@@ -58,6 +61,20 @@ class Optimizer:
         If `params` is not an iterable of Values.
     ValueError
         If `params` is empty or names a parameter twice.
+
+    Examples
+    --------
+    >>> from microgradx import Value, optim
+    >>> x = Value(4.0)
+    >>> optimiser = optim.SGD([x], lr=0.25)
+    >>> for step in range(3):
+    ...     optimiser.zero_grad()
+    ...     (x * x).backward()
+    ...     optimiser.step()
+    >>> x.data
+    0.5
+    >>> optimiser.params
+    [Value(data=0.5, grad=2.0)]
     """
 
     # The attributes that a state consists of: settings, which may be assigned at any time and are
@@ -93,11 +110,23 @@ class Optimizer:
         return self._parameters.values
 
     def zero_grad(self) -> None:
-        """Set the gradient of every parameter to 0."""
+        """Set the gradient of every parameter to 0.
+
+        Raises
+        ------
+        TraceError
+            In a function that is being compiled.
+        """
         self._parameters.zero_grads()
 
     def step(self) -> None:
-        """Change the parameters by their gradients."""
+        """Change the parameters by their gradients.
+
+        Raises
+        ------
+        NotImplementedError
+            If this is the base class, which has no rule.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,6 +137,13 @@ class Optimizer:
         dict
             Numbers and, for what is remembered for each parameter, arrays of float64 with a number
             for each; None where there is nothing yet. ``"steps"`` counts the steps taken.
+
+        Examples
+        --------
+        >>> from microgradx import Value, optim
+        >>> optim.SGD([Value(1.0)], lr=0.1).state_dict()  # doctest: +NORMALIZE_WHITESPACE
+        {'lr': 0.1, 'momentum': 0.0, 'weight_decay': 0.0, 'dampening': 0.0, 'nesterov': False,
+         'steps': 0, 'momentum_buffer': None}
         """
         memories = {name: getattr(self, name) for name in self._memories}
         return {
@@ -130,8 +166,16 @@ class Optimizer:
             If an entry is missing, or there is one that is none of this optimiser's.
         TypeError, ValueError
             If a setting is not what it may be, or an array has not a number for each parameter.
+            Nothing has been changed then.
 
-        Nothing has been changed then.
+        Examples
+        --------
+        >>> from microgradx import Value, optim
+        >>> first, second = optim.Adam([Value(1.0)], lr=0.1), optim.Adam([Value(1.0)])
+        >>> first.step()
+        >>> second.load_state_dict(first.state_dict())
+        >>> second.lr, second.exp_avg
+        (0.1, array([0.]))
         """
         names = (*self._settings, "steps", *self._memories)
         for name in names:
@@ -202,6 +246,18 @@ class SGD(Optimizer):
     ValueError
         If `params` is empty or names a parameter twice, if `lr`, `momentum` or `weight_decay` is
         negative or NaN, or if Nesterov's momentum is wanted without momentum or with dampening.
+
+    Examples
+    --------
+    >>> from microgradx import Value, optim
+    >>> x = Value(1.0)
+    >>> optimiser = optim.SGD([x], lr=0.5, momentum=0.5)
+    >>> for step in range(2):
+    ...     optimiser.zero_grad()
+    ...     (x * x).backward()
+    ...     optimiser.step()
+    >>> x.data, optimiser.momentum_buffer
+    (-0.5, array([1.]))
     """
 
     _settings: ClassVar = {
@@ -234,7 +290,13 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum, and no dampening")
 
     def step(self) -> None:
-        """Change the parameters by their gradients."""
+        """Change the parameters by their gradients.
+
+        Raises
+        ------
+        TraceError
+            In a function that is being compiled.
+        """
         if self.momentum == 0:
             self._parameters.sgd_step(self.lr, self.weight_decay)
         else:
@@ -291,6 +353,16 @@ class RMSprop(Optimizer):
         If `params` is not an iterable of Values, or another argument not a real number.
     ValueError
         If `params` is empty or names a parameter twice, or if a number is negative or NaN.
+
+    Examples
+    --------
+    >>> from microgradx import Value, optim
+    >>> x = Value(1.0)
+    >>> optimiser = optim.RMSprop([x], lr=0.25, alpha=0.75)
+    >>> (x * x).backward()
+    >>> optimiser.step()
+    >>> round(x.data, 4), optimiser.square_avg
+    (0.5, array([1.]))
     """
 
     _settings: ClassVar = {
@@ -325,7 +397,13 @@ class RMSprop(Optimizer):
         self.centered = centered
 
     def step(self) -> None:
-        """Change the parameters by their gradients."""
+        """Change the parameters by their gradients.
+
+        Raises
+        ------
+        TraceError
+            In a function that is being compiled.
+        """
         self._parameters.rmsprop_step(
             self.lr,
             self.alpha,
@@ -374,6 +452,18 @@ class Adam(Optimizer):
     ValueError
         If `params` is empty or names a parameter twice, if a number is negative or NaN, or if one
         of `betas` is not less than 1.
+
+    Examples
+    --------
+    >>> from microgradx import Value, optim
+    >>> x = Value(1.0)
+    >>> optimiser = optim.Adam([x], lr=0.1)
+    >>> for step in range(2):
+    ...     optimiser.zero_grad()
+    ...     (x * x).backward()
+    ...     optimiser.step()
+    >>> round(x.data, 3)
+    0.8
     """
 
     _settings: ClassVar = {
@@ -406,7 +496,13 @@ class Adam(Optimizer):
         self.amsgrad = amsgrad
 
     def step(self) -> None:
-        """Change the parameters by their gradients."""
+        """Change the parameters by their gradients.
+
+        Raises
+        ------
+        TraceError
+            In a function that is being compiled.
+        """
         beta1, beta2 = self.betas
         self._parameters.adam_step(
             self.lr,
@@ -429,7 +525,37 @@ class AdamW(Adam):
     As :class:`Adam`, but a step begins with ``p = p - lr * weight_decay * p``, and `g` is the
     gradient alone, as ``torch.optim.AdamW`` does.
 
-    Parameters and raises as :class:`Adam`; `weight_decay` is 0.01 by default.
+    Parameters
+    ----------
+    params : iterable of Value
+        The parameters, each once, such as ``model.parameters()``.
+    lr : float, default 0.001
+        The learning rate, which may be assigned at any time, as may be the others.
+    betas : pair of float, default (0.9, 0.999)
+        How much of the two averages is kept at a step.
+    eps : float, default 1e-8
+        What is added to the divisor.
+    weight_decay : float, default 0.01
+        How much of a parameter is taken off at a step, times `lr`.
+    amsgrad : bool, default False
+        Whether the largest `s` so far is divided by (Reddi, Kale and Kumar, 2018).
+
+    Raises
+    ------
+    TypeError
+        If `params` is not an iterable of Values, or another argument not a real number.
+    ValueError
+        If `params` is empty or names a parameter twice, if a number is negative or NaN, or if one
+        of `betas` is not less than 1.
+
+    Examples
+    --------
+    >>> from microgradx import Value, optim
+    >>> x = Value(1.0)
+    >>> optimiser = optim.AdamW([x], lr=0.1, weight_decay=0.5)
+    >>> optimiser.step()  # with no gradient, it decays
+    >>> x.data
+    0.95
     """
 
     _decays_apart = True

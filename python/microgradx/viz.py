@@ -151,6 +151,15 @@ def draw_program(
         If `rankdir` is neither, or `max_instructions` is less than 1.
     ImportError
         If the package ``graphviz`` is not installed.
+
+    Examples
+    --------
+    >>> import microgradx as mgx
+    >>> f = mgx.compile(lambda x, y: (x * y).tanh())
+    >>> f(0.5, 2.0).data == mgx.Value(1.0).tanh().data
+    True
+    >>> mgx.viz.draw_program(f).source.count("shape=box")  # the instructions
+    2
     """
     if isinstance(program, CompiledFunction):
         program = program.program
@@ -241,6 +250,13 @@ def plot_training(
         If the package ``matplotlib`` is not installed.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from microgradx import viz
+    >>> figure = viz.plot_training({"train": [1.0, 0.5, 0.25], "test": [1.0, 0.75, 0.7]})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['train', 'test']
     """
     given = curves if isinstance(curves, Mapping) else {"loss": curves}
     named = {name: np.asarray(curve, dtype=np.float64) for name, curve in given.items()}
@@ -310,6 +326,15 @@ def plot_decision_boundary(
         If the package ``matplotlib`` is not installed.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from microgradx import nn, viz
+    >>> from microgradx.demo import two_moons
+    >>> points, labels = two_moons(20)
+    >>> figure = viz.plot_decision_boundary(nn.MLP(2, [4, 1]), points, labels, title="two moons")
+    >>> figure.axes[0].get_title()
+    'two moons'
     """
     where = np.asarray(points, dtype=np.float64)
     classes = np.asarray(labels)
@@ -386,7 +411,7 @@ def score_grid(
 def _numbers(scores: Any) -> Any:
     if isinstance(scores, Value):
         return scores.data
-    if isinstance(scores, Iterable):
+    if isinstance(scores, Iterable) and not isinstance(scores, str):
         return [_numbers(score) for score in scores]
     if not isinstance(scores, Real):
         raise TypeError(f"model must return a score, or a list of scores, not {scores!r}")
