@@ -14,7 +14,7 @@ import contextlib
 import pickle
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -159,7 +159,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def extra(name: str) -> Iterator[None]:
+def extra(name: str) -> Generator[None, None, None]:
     """End the program with a hint if what this extra installs cannot be imported."""
     try:
         yield

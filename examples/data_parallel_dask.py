@@ -6,6 +6,8 @@ to them and gradients come back. Needs the extra `dask`, and scikit-learn for th
     python examples/data_parallel_dask.py --workers 2
 """
 
+from typing import Any
+
 import data_parallel
 import numpy as np
 from data_parallel import Compute, Part, Totals, Worker
@@ -16,12 +18,13 @@ with data_parallel.extra("dask"):
 
 def distribute(client: Client, parts: list[Part]) -> Compute:
     """Make a Worker of each part, each in a process of its own, and have them compute together."""
-    addresses = list(client.nthreads())[: len(parts)]
+    threads: Any = client.nthreads()  # a coroutine, if the client were asynchronous
+    addresses = list(threads)[: len(parts)]
     actors = []
     for (recorded, *samples), address in zip(parts, addresses, strict=True):
-        futures = client.scatter(samples, workers=[address], hash=False)
+        futures: Any = client.scatter(samples, workers=[address], hash=False)
         actors.append(client.submit(Worker, recorded, *futures, workers=[address], actor=True))
-    workers = client.gather(actors)
+    workers: Any = client.gather(actors)
 
     def compute(parameters: np.ndarray) -> Totals:
         totals = [worker.totals(parameters) for worker in workers]
@@ -40,7 +43,7 @@ def main() -> None:
     parts = data_parallel.split(problem, arguments.workers)
 
     if arguments.address:
-        settings = {"address": arguments.address}
+        settings: dict[str, Any] = {"address": arguments.address}
     else:
         settings = {"n_workers": len(parts), "threads_per_worker": 1, "dashboard_address": None}
     with Client(**settings) as client:

@@ -6,7 +6,9 @@ to them and gradients come back. Needs the extra `ray`, and scikit-learn for the
     python examples/data_parallel_ray.py --workers 2
 """
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import data_parallel
 import numpy as np
@@ -18,7 +20,7 @@ with data_parallel.extra("ray"):
 
 def distribute(parts: list[Part]) -> Compute:
     """Make a Worker of each part, each in a process of its own, and have them compute together."""
-    actor = ray.remote(num_cpus=1)(Worker)
+    actor: Any = ray.remote(num_cpus=1)(Worker)
     workers = [actor.remote(*part) for part in parts]
     ray.get([worker.__ray_ready__.remote() for worker in workers])
 
@@ -40,10 +42,13 @@ def main() -> None:
 
     if arguments.address:
         here = Path(__file__).parent
-        settings = {"address": arguments.address, "runtime_env": {"working_dir": str(here)}}
+        settings: dict[str, Any] = {
+            "address": arguments.address,
+            "runtime_env": {"working_dir": str(here)},
+        }
     else:
         settings = {"num_cpus": len(parts), "include_dashboard": False}
-    with ray.init(logging_level="ERROR", **settings):
+    with ray.init(logging_level=logging.ERROR, **settings):
         data_parallel.report(problem, distribute(parts), arguments.steps)
 
 
