@@ -48,7 +48,8 @@ def main() -> None:
         settings = {"n_workers": len(parts), "threads_per_worker": 1, "dashboard_address": None}
     with Client(**settings) as client:
         client.wait_for_workers(len(parts))
-        client.upload_file(data_parallel.__file__)
+        if arguments.address:
+            client.upload_file(data_parallel.__file__)
         data_parallel.report(problem, distribute(client, parts), arguments.steps)
 
 

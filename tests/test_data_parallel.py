@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 
 # With three, another order of summation would be another result.
 WORKERS = 3
@@ -317,3 +318,12 @@ def test_a_missing_package_is_named(
     with pytest.raises(SystemExit) as failure:
         importlib.import_module(f"data_parallel_{name}")
     assert re.search(rf'{package}.*\npip install "microgradx\[{name}\]"', str(failure.value))
+
+
+def test_the_page_shows_the_code_of_the_examples() -> None:
+    page = (ROOT / "docs" / "parallel.md").read_text("utf-8")
+    examples = "\n".join(file.read_text("utf-8") for file in EXAMPLES.glob("data_parallel*.py"))
+    blocks = re.findall(r"^```py\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 4
+    for block in blocks:
+        assert block in examples
