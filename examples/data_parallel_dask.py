@@ -45,7 +45,7 @@ def main() -> None:
     if arguments.address:
         settings: dict[str, Any] = {"address": arguments.address}
     else:
-        settings = {"n_workers": len(parts), "threads_per_worker": 1, "dashboard_address": None}
+        settings = {"n_workers": len(parts), "threads_per_worker": 1, "dashboard_address": ":0"}
     with Client(**settings) as client:
         client.wait_for_workers(len(parts))
         if arguments.address:
