@@ -465,6 +465,9 @@ def test_every_operation_at_special_numbers(row: Any, way: str) -> None:
             assert actual == expected, point
 
 
+MAY_FAIL = ("/", "**", "log", "sqrt")
+
+
 @hypothesis.given(random_steps(ALL), draw_samples(False, batch_sizes))
 def test_every_operation_by_itself(steps: list[Step], samples: Samples) -> None:
     hypothesis.assume(len(samples.batch) > 0)
@@ -482,7 +485,9 @@ def test_every_operation_by_itself(steps: list[Step], samples: Samples) -> None:
     if failing:
         with pytest.raises((ArithmeticError, ValueError)) as caught:
             compiled.everything.map(*arguments)
-        assert caught.type in failing
+        # Of several errors, a compiled function may come upon another one first.
+        if sum(any(sign in step.statement for sign in MAY_FAIL) for step in steps) == 1:
+            assert caught.type in failing
         return
 
     everything = compiled.everything.map(*arguments)
