@@ -202,6 +202,15 @@ def test_gradients_of_softmax_are_finite_differences(name: str) -> None:
         assert mgx.grads(logits)[place] == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
+@every_softmax
+def test_softmax_is_along_the_last_dimension(name: str) -> None:
+    x = mgx.values(normal(2, 3))
+    function = getattr(losses, name)
+    assert np.array_equal(mgx.data(function(x, dim=-1)), mgx.data(function(x)))
+    with pytest.raises(ValueError, match="dim must be -1, the innermost sequences, not 0"):
+        function(x, dim=0)
+
+
 def test_softmax_of_huge_logits() -> None:
     logits = mgx.values([1000.0, 999.0, -1000.0])
     (losses.softmax(logits)[0]).backward()
@@ -224,7 +233,7 @@ def test_numbers_among_the_logits() -> None:
 
 def test_large_differences() -> None:
     for reduction in REDUCTIONS:
-        assert losses.mse(Value(1e200), 0.0, reduction=reduction).data == math.inf  # type: ignore[arg-type]
+        assert losses.mse(Value(1e200), 0.0, reduction=reduction).data == math.inf  # type: ignore[call-overload]
 
 
 def test_no_samples() -> None:
@@ -283,8 +292,8 @@ def test_graphs_are_small() -> None:
 
 
 BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "reduction": (lambda: losses.mse(Value(1.0), 1, reduction="x"), ValueError, "reduction must"),  # type: ignore[arg-type]
-    "reduction of hinge": (lambda: losses.hinge([], [], reduction=""), ValueError, "reduction"),  # type: ignore[arg-type]
+    "reduction": (lambda: losses.mse(Value(1.0), 1, reduction="x"), ValueError, "reduction must"),  # type: ignore[call-overload]
+    "reduction of hinge": (lambda: losses.hinge([], [], reduction=""), ValueError, "reduction"),  # type: ignore[call-overload]
     "length": (lambda: losses.mse([Value(1.0)], [1, 2]), ValueError, "a list of 2 stand"),
     "depth": (lambda: losses.hinge([Value(1.0)], 1), ValueError, "one number stand for a list"),
     "nothing": (lambda: losses.mse([], []), ValueError, "no losses, so they have no mean"),
@@ -323,7 +332,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "nested no deeper",
     ),
     "text as smoothing": (
-        lambda: losses.cross_entropy([Value(1.0)], 0, label_smoothing="a"),  # type: ignore[arg-type]
+        lambda: losses.cross_entropy([Value(1.0)], 0, label_smoothing="a"),  # type: ignore[call-overload]
         TypeError,
         "label_smoothing must be a number, not str",
     ),

@@ -127,6 +127,18 @@ def test_parameters_without_a_name() -> None:
         Hidden().state_dict()
 
 
+def test_a_model_that_names_parameters_but_lists_none() -> None:
+    class Forgetful(Module):
+        def __init__(self) -> None:
+            self.layer = MLP(2, [3])
+            self.scale = Value(1.0)
+
+    for use in (Forgetful().state_dict, lambda: Forgetful().load_state_dict({})):
+        with pytest.raises(ValueError, match=r"Forgetful has no parameters\(\) of its own"):
+            use()
+    assert Module().state_dict() == {}
+
+
 def without(state: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in state.items() if key != name}
 
@@ -284,6 +296,14 @@ def test_damaged_files(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"damaged{suffix} is no .* or damaged"):
+        mgx.load(path)
+
+
+def test_an_array_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "array.npz"
+    with path.open("wb") as file:
+        np.save(file, np.arange(3.0))
+    with pytest.raises(ValueError, match="one array without a name"):
         mgx.load(path)
 
 

@@ -301,6 +301,14 @@ def test_notebooks_show_pictures(make: Callable[[], Any]) -> None:
 
 
 @needs_dot
+def test_notebooks_show_what_can_be_read_of_a_large_graph() -> None:
+    svg = mgx.sum(Value(float(i)) * 2.0 for i in range(1000))._repr_svg_()
+    assert svg is not None
+    assert svg.count("<polygon") < 400
+    assert ">...<" in svg
+
+
+@needs_dot
 def test_files(tmp_path: Path) -> None:
     drawn = viz.draw_dot(expression(), format="png").render(tmp_path / "graph")
     assert Path(drawn).read_bytes().startswith(PNG)

@@ -65,6 +65,6 @@ __all__ = [
     "where",
 ]
 
-# Notebooks show a Value and a program as pictures.
-Value._repr_svg_ = viz.svg_or_none(viz.draw_dot)  # type: ignore[assignment, method-assign]
+# Notebooks show a Value and a program as pictures, of a size that can be read.
+Value._repr_svg_ = viz.svg_or_none(viz.draw_dot, max_nodes=100)  # type: ignore[assignment, method-assign]
 Program._repr_svg_ = viz.svg_or_none(viz.draw_program)  # type: ignore[assignment, method-assign]

@@ -169,7 +169,10 @@ def _to_npz(arrays: Arrays) -> bytes:
 
 
 def _from_npz(content: bytes) -> Arrays:
-    with np.load(io.BytesIO(content), allow_pickle=False) as members:
+    members = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(members, np.ndarray):
+        raise ValueError("it holds one array without a name, as .npy files do")
+    with members:
         arrays = {name: members[name] for name in members.files}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from numbers import Real
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -27,10 +27,15 @@ __all__ = [
     "softmax",
 ]
 
+_Reduced: TypeAlias = Literal["mean", "sum"]
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _Scalar: TypeAlias = Value | float
 
 
+@overload
+def mse(input: Any, target: Any, reduction: _Reduced = "mean") -> Value: ...
+@overload
+def mse(input: Any, target: Any, reduction: Literal["none"]) -> Any: ...
 def mse(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Squared differences, ``(input - target)**2``.
 
@@ -74,6 +79,10 @@ def _square(x: Value, y: _Scalar) -> Value:
     return difference * difference
 
 
+@overload
+def hinge(input: Any, target: Any, reduction: _Reduced = "mean") -> Value: ...
+@overload
+def hinge(input: Any, target: Any, reduction: Literal["none"]) -> Any: ...
 def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Max-margin loss, ``max(0, 1 - target * input)``, of scores for the classes -1 and 1.
 
@@ -108,6 +117,14 @@ def hinge(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     return _reduced(input, target, lambda x, y: (1 + -y * x).relu(), reduction)
 
 
+@overload
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, reduction: _Reduced = "mean"
+) -> Value: ...
+@overload
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, reduction: Literal["none"]
+) -> Any: ...
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """Cross-entropy of logits for two classes, without overflow however large they are.
 
@@ -150,6 +167,14 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: Reducti
     return _reduced(input, target, loss, reduction)
 
 
+@overload
+def cross_entropy(
+    input: Any, target: Any, *, reduction: _Reduced = "mean", label_smoothing: float = 0.0
+) -> Value: ...
+@overload
+def cross_entropy(
+    input: Any, target: Any, *, reduction: Literal["none"], label_smoothing: float = 0.0
+) -> Any: ...
 def cross_entropy(
     input: Any,
     target: Any,
@@ -230,13 +255,15 @@ def _cross_entropy(row: Any, target: Any, smoothing: float) -> Value:
     return loss
 
 
-def log_softmax(input: Any) -> Any:
+def log_softmax(input: Any, dim: int = -1) -> Any:
     """Logarithms of :func:`softmax`, without overflow however large the logits are.
 
     Parameters
     ----------
     input : sequence of Value, or nested sequences of them
         The logits; the innermost sequences are those of one sample.
+    dim : int, default -1
+        The dimension of the classes, as PyTorch names it. It is always the last one, -1.
 
     Returns
     -------
@@ -246,7 +273,7 @@ def log_softmax(input: Any) -> Any:
     Raises
     ------
     ValueError
-        If there are no logits.
+        If there are no logits, or `dim` is not -1.
     TypeError
         If there is something that is neither a Value nor a number.
 
@@ -262,10 +289,10 @@ def log_softmax(input: Any) -> Any:
         total = _log_sum_exp(logits)
         return [x - total for x in logits]
 
-    return _each_row(_listed(input, "input"), of_row)
+    return _each_row(_classes_last(input, dim), of_row)
 
 
-def softmax(input: Any) -> Any:
+def softmax(input: Any, dim: int = -1) -> Any:
     """Probabilities of classes by their logits, ``exp(x) / sum(exp(x))``.
 
     There is no overflow, however large the logits are.
@@ -274,6 +301,8 @@ def softmax(input: Any) -> Any:
     ----------
     input : sequence of Value, or nested sequences of them
         The logits; the innermost sequences are those of one sample.
+    dim : int, default -1
+        The dimension of the classes, as PyTorch names it. It is always the last one, -1.
 
     Returns
     -------
@@ -283,7 +312,7 @@ def softmax(input: Any) -> Any:
     Raises
     ------
     ValueError
-        If there are no logits.
+        If there are no logits, or `dim` is not -1.
     TypeError
         If there is something that is neither a Value nor a number.
 
@@ -299,7 +328,7 @@ def softmax(input: Any) -> Any:
         scale = _core.sum(powers) ** -1
         return [x * scale for x in powers]
 
-    return _each_row(_listed(input, "input"), of_row)
+    return _each_row(_classes_last(input, dim), of_row)
 
 
 def l2(parameters: Any) -> Value:
@@ -327,6 +356,12 @@ def l2(parameters: Any) -> Value:
     """
     values = _flat(_listed(parameters, "parameters"))
     return _core.dot(values, values)
+
+
+def _classes_last(input: Any, dim: int) -> Any:
+    if dim != -1:
+        raise ValueError(f"dim must be -1, the innermost sequences, not {dim!r}")
+    return _listed(input, "input")
 
 
 def _shifted(row: Any) -> list[Value]:

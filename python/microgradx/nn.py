@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -175,7 +175,8 @@ class Module:
         Raises
         ------
         ValueError
-            If there are parameters that :meth:`named_parameters` does not go through.
+            If there are parameters that :meth:`named_parameters` does not go through, or if this
+            class has parameters but does not override :meth:`parameters`.
 
         Examples
         --------
@@ -242,11 +243,21 @@ class Module:
 
     def _all_named(self) -> dict[str, Any]:
         """Collect what is named and consists of parameters; check that these are all."""
-        parameters = set(map(id, self.parameters()))
+        every = dict(self.named_parameters())
+        if every and type(self).parameters is Module.parameters:
+            raise ValueError(
+                f"{type(self).__name__} has no parameters() of its own: "
+                "define one that returns the list of its parameters"
+            )
+        flat = {name: _flat(values, len(_shape(values) or ())) for name, values in every.items()}
+        found = self.parameters()
+        if np.array_equal(_identities(found), _identities(itertools.chain(*flat.values()))):
+            return every  # as it is with most models, and told sooner than by sets
+        parameters = set(map(id, found))
         unnamed = set(parameters)
         named = {}
-        for name, values in self.named_parameters():
-            ids = set(map(id, _flat(values, len(_shape(values) or ()))))
+        for name, values in every.items():
+            ids = set(map(id, flat[name]))
             if ids <= parameters:
                 named[name] = values
                 unnamed -= ids
@@ -262,11 +273,17 @@ def _others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def _flat(values: Any, dimensions: int) -> Iterable[Value]:
+def _flat(values: Any, dimensions: int) -> Sequence[Value]:
     nest = values if dimensions else [values]
     for _ in range(dimensions - 1):
-        nest = itertools.chain.from_iterable(nest)
+        nest = list(itertools.chain.from_iterable(nest))
     return nest
+
+
+def _identities(values: Iterable[Value]) -> npt.NDArray[np.uintp]:
+    """Return the identities of objects in ascending order, each once."""
+    ids = np.sort(np.fromiter(map(id, values), np.uintp))
+    return ids[np.diff(ids, prepend=0) > 0]
 
 
 def _shape(values: Any) -> tuple[int, ...] | None:

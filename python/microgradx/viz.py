@@ -196,13 +196,15 @@ def _digraph(format: str, rankdir: str) -> Digraph:
     return Digraph(format=format, graph_attr={"rankdir": rankdir})
 
 
-def svg_or_none(draw: Callable[[Any], Digraph]) -> Callable[[Any], str | None]:
+def svg_or_none(draw: Callable[..., Digraph], **options: int) -> Callable[[Any], str | None]:
     """Make a method by which notebooks show an object, if Graphviz is installed.
 
     Parameters
     ----------
     draw : callable
         It draws the object.
+    **options : int
+        What it is told besides.
     """
 
     def _repr_svg_(self: Any) -> str | None:
@@ -211,7 +213,7 @@ def svg_or_none(draw: Callable[[Any], Digraph]) -> Callable[[Any], str | None]:
         except ImportError:
             return None
         try:
-            return str(draw(self).pipe(format="svg", encoding="utf-8"))
+            return str(draw(self, **options).pipe(format="svg", encoding="utf-8"))
         except ExecutableNotFound:
             return None
 
