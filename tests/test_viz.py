@@ -481,10 +481,25 @@ def test_the_boundary_is_where_the_score_is_0() -> None:
     x, y, scores = viz.score_grid(lambda p: p[0] * 2.0 - p[1], points, columns=30, rows=20)
     assert scores.shape == (20, 30)
     np.testing.assert_allclose(scores, x * 2 - y[:, None])
-    figure = viz.plot_decision_boundary(lambda p: p[0] - 0.25, points, labels * 2 - 1)
-    middle = figure.axes[0].collections[0]
-    (path,) = middle.get_paths()
-    np.testing.assert_allclose(np.asarray(path.vertices, float)[:, 0], 0.25, atol=1e-9)
+    for shift, level in ((0.25, 0.0), (-0.25, 0.5)):
+        figure = viz.plot_decision_boundary(
+            lambda p, shift=shift: p[0] - shift, points, labels * 2 - 1, level=level
+        )
+        middle = figure.axes[0].collections[0]
+        (path,) = middle.get_paths()
+        np.testing.assert_allclose(np.asarray(path.vertices, float)[:, 0], 0.25, atol=1e-9)
+
+
+@pytest.mark.usefixtures("_matplotlib")
+def test_probabilities_have_full_colours() -> None:
+    points, labels = data_set(2)
+    figure = viz.plot_decision_boundary(
+        lambda p: (Value(p[0]) * 100.0).sigmoid(), points, labels, level=0.5
+    )
+    (image,) = figure.axes[0].images
+    shades = image.to_rgba(np.asarray(image.get_array()))[..., :3]
+    np.testing.assert_allclose(shades[:, 0], [image.cmap(0.0)[:3]] * len(shades), atol=0.01)
+    np.testing.assert_allclose(shades[:, -1], [image.cmap(1.0)[:3]] * len(shades), atol=0.01)
 
 
 @pytest.mark.usefixtures("_matplotlib")

@@ -341,8 +341,9 @@ class Neuron(Module, NeuronBase):
         The number of inputs.
     nonlin : bool, default True
         Whether the activation function is applied at all.
-    activation : {'relu', 'tanh', 'sigmoid', 'linear'} or callable, default 'relu'
-        The activation function; a callable takes the sum, a Value, and returns a Value.
+    activation : str or callable, default 'relu'
+        The activation function: 'relu', 'tanh', 'sigmoid' or 'linear'; a callable takes the sum, a
+        Value, and returns a Value.
 
     Attributes
     ----------
@@ -531,8 +532,8 @@ class MLP(Module, MLPBase):
         The number of inputs.
     nouts : sequence of int
         The number of neurons of each layer.
-    activation : {'relu', 'tanh', 'sigmoid', 'linear'} or callable, default 'relu'
-        The activation function of all layers but the last.
+    activation : str or callable, default 'relu'
+        The activation function of all layers but the last, as of :class:`Neuron`.
 
     Attributes
     ----------

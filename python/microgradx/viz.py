@@ -294,24 +294,27 @@ def plot_decision_boundary(
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "",
+    level: float = 0.0,
 ) -> Figure:
     """Plot points of a plane, and how a model tells them apart.
 
     Parameters
     ----------
     model : callable
-        Of a list of two numbers, the coordinates. It returns a score, whose sign tells two classes
-        apart, or a list of scores, the largest of which tells the class. A compiled function is
-        called once for the whole picture.
+        Of a list of two numbers, the coordinates. It returns a score, which is above `level` for
+        one of two classes and below for the other, or a list of scores, the largest of which tells
+        the class. A compiled function is called once for the whole picture.
     points : array of shape (N, 2)
         The coordinates of the points.
     labels : array of shape (N,)
-        Their classes: two different numbers, the lower for negative scores; or from 0 on for a list
-        of scores.
+        Their classes: two different numbers, the lower for scores below `level`; or from 0 on for a
+        list of scores.
     path : path, optional
         Where to write the picture; its ending chooses the kind.
     title : str, default ''
         What stands above the picture.
+    level : float, default 0
+        The score between two classes: 0.5 for a model that returns probabilities.
 
     Returns
     -------
@@ -354,7 +357,7 @@ def plot_decision_boundary(
     axes = figure.subplots()
     extent = (x[0], x[-1], y[0], y[-1])
     if scores.ndim == 2:
-        _paint_two_classes(axes, x, y, scores, extent)
+        _paint_two_classes(axes, x, y, scores - level, extent)
     else:
         _paint_classes(axes, x, y, scores, extent)
     for number, label in enumerate(known):
@@ -434,7 +437,8 @@ def _paint_two_classes(axes: Any, x: Any, y: Any, scores: Any, extent: Any) -> N
 
     shades = LinearSegmentedColormap.from_list("classes", [COLOURS[0], PALE, COLOURS[1]])
     shown = {"extent": extent, "origin": "lower", "interpolation": "bilinear"}
-    axes.imshow(scores, cmap=shades, vmin=-4, vmax=4, alpha=0.75, **shown)
+    reach = min(4.0, np.abs(scores).max()) or 4.0  # probabilities are less apart
+    axes.imshow(scores, cmap=shades, vmin=-reach, vmax=reach, alpha=0.75, **shown)
     for level, width, style in ((0, 1.8, "-"), (-1, 0.8, ":"), (1, 0.8, ":")):
         if scores.min() < level < scores.max():
             line = {"linewidths": width, "linestyles": style}
