@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import re
 import stat
 import time
 import zipfile
@@ -543,7 +544,12 @@ def test_grad_check_without_tolerance() -> None:
 
 
 # The last here, as each collection of garbage takes long once PyTorch has been imported.
-def test_weights_travel_to_torch_and_back() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+def test_weights_travel_to_torch_and_back(page: str) -> None:
+    """The two lines on the pages do what they promise."""
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    found = re.search(r"^```py\n(torch_model\..*)\n(model\..*)\n```", text, re.MULTILINE)
+    assert found is not None
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
     class Network(torch.nn.Module):  # type: ignore[name-defined, misc]
@@ -561,11 +567,11 @@ def test_weights_travel_to_torch_and_back() -> None:
     x = np.random.default_rng(0).normal(size=(10, 3))
     compute = mgx.compile(lambda row: nn.MLP.__call__(model, row))
 
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in model.state_dict().items()})
+    exec(found[1], {"torch": torch, "torch_model": network, "model": model})
     there = network(torch.from_numpy(x)).detach()
     np.testing.assert_allclose(compute.map(x), there, rtol=1e-12, atol=1e-15)
 
     other = Network().double()
-    model.load_state_dict(other.state_dict())
+    exec(found[2], {"torch_model": other, "model": model})
     back = other(torch.from_numpy(x)).detach()
     np.testing.assert_allclose(compute.map(x), back, rtol=1e-12, atol=1e-15)
