@@ -9,7 +9,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.special
 from microgradx import losses, optim, viz
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -73,3 +75,69 @@ def test_the_drawn_sweep_goes_back(drawn: dict[str, str]) -> None:
     found = re.findall(r"<!-- visit (\d) -->\s*<g[^>]*translate\(([\d.]+)", drawn["log"])
     assert [int(turn) for turn, _ in sorted(found, key=lambda each: float(each[1]))] == [4, 3, 2, 1]
     assert drawn["log"].count("<!-- not marked -->") == 1
+
+
+ADDED = r"""
+#include <cstdio>
+
+#include "core/forward.hpp"
+
+namespace mgx {
+
+void throw_outside_domain(std::string_view, double) {}
+
+namespace {
+
+double derivative_of_softplus(double x, [[maybe_unused]] double y) {
+#define MGX_UNARY(Name, method, label, value, derivative, ...) \
+    if constexpr (Op::Name == Op::Softplus) {                  \
+        return derivative;                                     \
+    }
+#define MGX_BINARY(...)
+#include "core/ops.def"
+}
+
+}  // namespace
+
+}  // namespace mgx
+
+int main() {
+    for (const double x : {-800.0, -1.5, 0.0, 0.5, 3.0, 800.0}) {
+        const double y = mgx::evaluate<mgx::Op::Softplus>(mgx::Scalar::real(x)).value;
+        std::printf("%.17g %.17g %.17g\n", x, y, mgx::derivative_of_softplus(x, y));
+    }
+}
+"""
+
+
+def test_rows_of_operations(tmp_path: Path) -> None:
+    """The row of the sine is the table's, and the one to add computes what it says."""
+    page = (DOCS / "add-an-operation.md").read_text("utf-8")
+    there, added = re.findall(r"^ *```cpp\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
+    core = DOCS.parent / "cpp"
+    table = (core / "core" / "ops.def").read_text("utf-8")
+    assert there in table
+    compiler = shutil.which("c++")
+    if compiler is None or sys.platform == "win32":
+        pytest.skip("there is no C++ compiler of the name c++")
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "ops.def").write_text(table + added, "utf-8")
+    (tmp_path / "added.cpp").write_text(ADDED, "utf-8")
+    program = tmp_path / "added"
+    # The folder with the row comes before the one without.
+    command = [
+        compiler,
+        "-std=c++20",
+        f"-I{tmp_path}",
+        f"-I{core}",
+        "added.cpp",
+        "-o",
+        str(program),
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    for line in printed.splitlines():
+        x, value, derivative = map(float, line.split())
+        assert value == pytest.approx(np.logaddexp(0, x), rel=1e-15, abs=1e-300)
+        assert derivative == pytest.approx(scipy.special.expit(x), rel=1e-15, abs=1e-300)
+    assert len(printed.splitlines()) == 6
