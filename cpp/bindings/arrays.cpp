@@ -9,6 +9,7 @@
 
 #include <pybind11/numpy.h>
 
+#include <string>
 #include <vector>
 
 #include "bindings/scalar_conversion.hpp"
@@ -177,40 +178,10 @@ Examples
 >>> mgx.values([[1, 2.5]])
 [[Value(data=1.0, grad=0), Value(data=2.5, grad=0)]])";
 
-constexpr auto data_documentation = R"(data(values, /)
---
-
-Collect the data of Values in an array.
-
-Parameters
-----------
-values : Value or nested sequences of Values
-    Sequences side by side are of the same length and depth.
-
-Returns
--------
-numpy.ndarray of float64
-    With the shape of the nesting, which is () for a Value alone.
-
-Raises
-------
-TypeError
-    If there is anything but Values.
-ValueError
-    If the nesting is ragged.
-TraceError
-    In a function that is being compiled.
-
-Examples
---------
->>> import microgradx as mgx
->>> mgx.data([mgx.Value(2.0), mgx.Value(3.0)])
-array([2., 3.]))";
-
-constexpr auto grads_documentation = R"(grads(values, /)
---
-
-Collect the gradients of Values in an array.
+// The docstring of a function that reads a number of each Value.
+std::string reading_documentation(const std::string& name, const std::string& what,
+                                  const std::string& example) {
+    return name + "(values, /)\n--\n\nCollect the " + what + R"( of Values in an array.
 
 Parameters
 ----------
@@ -229,15 +200,9 @@ TypeError
 ValueError
     If the nesting is ragged.
 TraceError
-    In a function that is being compiled.
-
-Examples
---------
->>> import microgradx as mgx
->>> x = mgx.values([2.0, 3.0])
->>> (x[0] * x[1]).backward()
->>> mgx.grads(x)
-array([3., 2.]))";
+    In a function that is being compiled.)" MGX_EXAMPLES +
+           example;
+}
 
 constexpr auto assign_documentation = R"(assign(values, array, /)
 --
@@ -273,10 +238,17 @@ Examples
 void add_arrays(py::module_& module) {
     using namespace py::literals;
     module.def("values", &values_of, "array"_a, py::pos_only(), values_documentation);
-    module.def("data", &numbers_of<&Node::data_value>, "values"_a, py::pos_only(),
-               data_documentation);
+    module.def(
+        "data", &numbers_of<&Node::data_value>, "values"_a, py::pos_only(),
+        reading_documentation("data", "data",
+                              ">>> mgx.data([mgx.Value(2.0), mgx.Value(3.0)])\narray([2., 3.])")
+            .c_str());
     module.def("grads", &numbers_of<&Node::grad_value>, "values"_a, py::pos_only(),
-               grads_documentation);
+               reading_documentation("grads", "gradients",
+                                     ">>> x = mgx.values([2.0, 3.0])\n"
+                                     ">>> (x[0] * x[1]).backward()\n"
+                                     ">>> mgx.grads(x)\narray([3., 2.])")
+                   .c_str());
     module.def("assign", &assign, "values"_a, "array"_a, py::pos_only(), assign_documentation);
 }
 

@@ -113,13 +113,21 @@ private:
         return static_cast<std::uint32_t>(tenancies_.size() - 1);
     }
 
+    // Those of adjoints are added in the order in which they begin.
+    std::uint32_t add_adjoint_tenancy(std::uint32_t from, std::uint32_t until,
+                                      std::uint32_t width) {
+        adjoint_tenancies_.push_back(add_tenancy(from, until, width));
+        return adjoint_tenancies_.back();
+    }
+
     void make_tenancies() {
         const auto steps = static_cast<std::uint32_t>(chosen_.size());
         const std::uint32_t turn = steps + 1;  // when outputs are read and their adjoints set
         const std::uint32_t end = turn + steps + 1;
         // Inputs and what is the same for all samples stay, as do their adjoints.
         const std::uint32_t inputs = add_tenancy(0, end, program_.inputs);
-        const std::uint32_t input_adjoints = add_tenancy(turn, end, program_.inputs);
+        const std::uint32_t input_adjoints =
+            wish_.varying_gradients ? add_adjoint_tenancy(turn, end, program_.inputs) : none;
         for (std::size_t i = 0; i < program_.inputs; ++i) {
             if (wish_.varying[i] != 0) {
                 value_tenancy_[i] = inputs;
@@ -131,7 +139,7 @@ private:
                 splats_.push_back(value);
                 value_tenancy_[index_of(value)] = add_tenancy(0, end, 1);
                 if (has_gradient(value)) {
-                    adjoint_tenancy_[index_of(value)] = add_tenancy(turn, end, 1);
+                    adjoint_tenancy_[index_of(value)] = add_adjoint_tenancy(turn, end, 1);
                 }
             }
         };
@@ -193,7 +201,7 @@ private:
         }
         const Tenancy& its = tenancies_[value_tenancy_[index_of(value)]];
         const std::uint32_t width = its.width;
-        const std::uint32_t tenancy = add_tenancy(time, time, width);
+        const std::uint32_t tenancy = add_adjoint_tenancy(time, time, width);
         const std::uint32_t first = first_of_unit(value);
         for (std::uint32_t row = 0; row < width; ++row) {
             adjoint_tenancy_[first + row] = tenancy;
@@ -237,17 +245,12 @@ private:
         }
         const auto steps = static_cast<std::uint32_t>(chosen_.size());
         const std::uint32_t turn = steps + 1;
-        // The adjoints that begin at each time.
-        std::vector<std::vector<Range>> beginning(steps + 2);
-        std::vector<char> is_listed(tenancies_.size());
-        for (const std::uint32_t tenancy : adjoint_tenancy_) {
-            if (tenancy != none && is_listed[tenancy] == 0) {
-                is_listed[tenancy] = 1;
-                const Tenancy& its = tenancies_[tenancy];
-                beginning[its.from - turn].push_back({its.first_slot, its.width});
-            }
+        std::size_t places = 0;
+        for (const std::uint32_t number : chosen_) {
+            places += 1 + lane_operands(number).size();
         }
-        plan_.zeroed_at_first_ = beginning[0];
+        plan_.places_.reserve(places);
+        plan_.steps_.reserve(steps);
         for (std::uint32_t step = 0; step < steps; ++step) {
             const std::uint32_t number = chosen_[step];
             Step made{number, static_cast<std::uint32_t>(plan_.places_.size()), 0,
@@ -263,16 +266,24 @@ private:
             }
             plan_.steps_.push_back(made);
         }
+        auto next = adjoint_tenancies_.begin();
+        const auto list_those_beginning = [&](std::uint32_t time, std::vector<Range>& list) {
+            for (; next != adjoint_tenancies_.end() && tenancies_[*next].from == time; ++next) {
+                list.push_back({tenancies_[*next].first_slot, tenancies_[*next].width});
+            }
+        };
+        list_those_beginning(turn, plan_.zeroed_at_first_);
+        plan_.backward_steps_.reserve(plan_.has_gradients_ ? steps : 0);
         for (std::uint32_t step = steps; plan_.has_gradients_ && step-- > 0;) {
             Step made = plan_.steps_[step];
             if (!has_gradient(program_.instructions[made.instruction].first_result)) {
                 continue;
             }
             made.first_zeroed = static_cast<std::uint32_t>(plan_.zeroed_.size());
-            std::vector<Range>& begin = beginning[steps - step];
-            made.is_first = gives_all(made, begin);
-            if (!made.is_first) {
-                plan_.zeroed_.insert(plan_.zeroed_.end(), begin.begin(), begin.end());
+            list_those_beginning(turn + (steps - step), plan_.zeroed_);
+            made.is_first = gives_all(made, std::span(plan_.zeroed_).subspan(made.first_zeroed));
+            if (made.is_first) {
+                plan_.zeroed_.resize(made.first_zeroed);
             }
             made.last_zeroed = static_cast<std::uint32_t>(plan_.zeroed_.size());
             plan_.backward_steps_.push_back(made);
@@ -321,6 +332,7 @@ private:
     std::vector<std::uint32_t> chosen_;        // instructions that are steps
     std::vector<ValueId> splats_;
     std::vector<Tenancy> tenancies_;
+    std::vector<std::uint32_t> adjoint_tenancies_;
     const Wish& wish_;
 };
 

@@ -25,10 +25,10 @@ Program optimise(Program program, std::vector<PassStatistics>& statistics) {
         {"fold activations", fold_activations},
         {"remove dead code", remove_dead_code},
     });
-    statistics.push_back({"trace", program.instructions.size(), program.count_nodes()});
+    statistics.push_back({"trace", program.instructions.size(), program.nodes});
     for (const Pass& pass : passes) {
         program = pass.run(std::move(program));
-        statistics.push_back({pass.name, program.instructions.size(), program.count_nodes()});
+        statistics.push_back({pass.name, program.instructions.size(), program.nodes});
     }
     return program;
 }

@@ -184,11 +184,28 @@ bool is_well_formed(const Instruction& instruction) noexcept {
     return false;
 }
 
+std::size_t Instruction::nodes() const noexcept {
+    switch (kind) {
+        case Kind::Constant:
+            break;
+        case Kind::Apply:
+        case Kind::Take:
+            return 1;
+        case Kind::Sum:
+        case Kind::Dot:
+            return operand_count - 1;
+        case Kind::Affine:
+            return terms() * results * 2 + (op != no_activation ? results : 0);
+    }
+    return 0;
+}
+
 ValueId Program::append(Instruction instruction, std::span<const ValueId> its_operands) {
     instruction.first_operand = static_cast<std::uint32_t>(operands.size());
     instruction.operand_count = static_cast<std::uint32_t>(its_operands.size());
     instruction.first_result = ValueId{values};
     values += instruction.results;
+    nodes += instruction.nodes();
     operands.insert(operands.end(), its_operands.begin(), its_operands.end());
     instructions.push_back(instruction);
     return instruction.first_result;
@@ -243,29 +260,6 @@ std::vector<std::uint32_t> Program::find_definitions() const {
         }
     }
     return definitions;
-}
-
-std::size_t Program::count_nodes() const noexcept {
-    std::size_t nodes = 0;
-    for (const Instruction& instruction : instructions) {
-        switch (instruction.kind) {
-            case Instruction::Kind::Constant:
-                break;
-            case Instruction::Kind::Apply:
-            case Instruction::Kind::Take:
-                ++nodes;
-                break;
-            case Instruction::Kind::Sum:
-            case Instruction::Kind::Dot:
-                nodes += instruction.operand_count - 1;
-                break;
-            case Instruction::Kind::Affine:
-                nodes += instruction.terms() * instruction.results * 2;
-                nodes += instruction.op != Instruction::no_activation ? instruction.results : 0;
-                break;
-        }
-    }
-    return nodes;
 }
 
 std::string Program::listing() const { return Listing(*this).text(); }

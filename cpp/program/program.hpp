@@ -43,6 +43,8 @@ struct Instruction {
     [[nodiscard]] std::size_t terms() const noexcept {  // of an Affine
         return (operand_count - results) / (results + 1);
     }
+    // How many scalar operations micrograd would do: the nodes that it stands for.
+    [[nodiscard]] std::size_t nodes() const noexcept;
 };
 
 // Whether the instruction has as many operands and results as one of its kind.
@@ -52,6 +54,7 @@ struct Program {
     std::uint32_t inputs = 0;
     std::uint32_t captured = 0;
     std::uint32_t values = 0;  // in all
+    std::size_t nodes = 0;     // that all instructions stand for
     std::vector<Instruction> instructions;
     std::vector<ValueId> operands;  // of all instructions
     std::vector<ValueId> outputs;
@@ -78,9 +81,6 @@ struct Program {
     // The number of the instruction that each value is a result of; none for inputs and captured.
     static constexpr std::uint32_t no_instruction = 0xFFFFFFFF;
     [[nodiscard]] std::vector<std::uint32_t> find_definitions() const;
-
-    // How many scalar operations micrograd would do: the nodes that the instructions stand for.
-    [[nodiscard]] std::size_t count_nodes() const noexcept;
 
     // The instructions, a line each, after one for the inputs and one for the captured nodes and
     // before one for the outputs.

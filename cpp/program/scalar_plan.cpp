@@ -71,6 +71,9 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
             uses_tables_ |= tables.number_of(i) != WeightTables::no_table;
         }
     }
+    if (chosen.empty()) {
+        return;
+    }
     runs_in_runs_ = has_long_runs(program);
     for (const std::uint32_t number : chosen) {
         const Step step = step_of(number, selection.gradients);
@@ -88,7 +91,7 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
     const std::vector<std::uint32_t> uses = program.count_uses();
     for (Order* const order : {&order_, &other_backward_order_}) {
         if (runs_in_runs_) {
-            order->find_runs();
+            order->put_into_runs();
         } else {
             order->find_ways(uses, selection.gradients);
         }
@@ -116,13 +119,17 @@ ScalarPlan::Step ScalarPlan::step_of(std::uint32_t number, std::span<const char>
     return step;
 }
 
-void ScalarPlan::Order::find_runs() {
+void ScalarPlan::Order::put_into_runs() {
+    operands.reserve(steps.size());
     for (const Step& step : steps) {
-        if (runs.empty() || runs.back().op != op_of(step)) {
-            runs.push_back({op_of(step), 0});
+        if (runs.empty() || runs.back().op != op_of(step) ||
+            runs.back().first_result + runs.back().steps != step.result) {
+            runs.push_back({op_of(step), 0, step.result});
         }
         ++runs.back().steps;
+        operands.push_back({step.x, step.y});
     }
+    steps = {};
 }
 
 void ScalarPlan::Order::find_ways(std::span<const std::uint32_t> uses,
@@ -204,31 +211,31 @@ void ScalarPlan::forward(double* values, Workspace& workspace) const {
 }
 
 void ScalarPlan::forward_in_runs(double* values, Workspace& workspace) const {
-    const Step* step = order_.steps.data();
+    const Operands* step = order_.operands.data();
     for (const Run& run : order_.runs) {
-        const Step* const end = step + run.steps;
+        const Operands* const end = step + run.steps;
+        double* result = values + run.first_result;
         switch (run.op) {
-#define MGX_UNARY(Name, ...)                                    \
-    case Op::Name:                                              \
-        for (; step != end; ++step) {                           \
-            const Scalar x = Scalar::real(values[step->x]);     \
-            values[step->result] = evaluate<Op::Name>(x).value; \
-        }                                                       \
+#define MGX_UNARY(Name, ...)                                                     \
+    case Op::Name:                                                               \
+        for (; step != end; ++step) {                                            \
+            *result++ = evaluate<Op::Name>(Scalar::real(values[step->x])).value; \
+        }                                                                        \
         break;
-#define MGX_BINARY(Name, ...)                                      \
-    case Op::Name:                                                 \
-        for (; step != end; ++step) {                              \
-            const Scalar x = Scalar::real(values[step->x]);        \
-            const Scalar y = Scalar::real(values[step->y]);        \
-            values[step->result] = evaluate<Op::Name>(x, y).value; \
-        }                                                          \
+#define MGX_BINARY(Name, ...)                               \
+    case Op::Name:                                          \
+        for (; step != end; ++step) {                       \
+            const Scalar x = Scalar::real(values[step->x]); \
+            const Scalar y = Scalar::real(values[step->y]); \
+            *result++ = evaluate<Op::Name>(x, y).value;     \
+        }                                                   \
         break;
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
             case Op::PowConstant:
                 for (; step != end; ++step) {
-                    values[step->result] = power(values[step->x], exponents_[step->y]);
+                    *result++ = power(values[step->x], exponents_[step->y]);
                 }
                 break;
             case Op::Custom:
@@ -359,26 +366,29 @@ void ScalarPlan::backward(const double* values, double* adjoints, Workspace& wor
 
 void ScalarPlan::backward_in_runs(const Order& order, const double* values, double* adjoints,
                                   Workspace& workspace) const {
-    const Step* step = order.steps.data() + order.steps.size();
+    const Operands* step = order.operands.data() + order.operands.size();
     for (const Run& run : std::views::reverse(order.runs)) {
-        const Step* const first = step - run.steps;
+        const Operands* const first = step - run.steps;
+        std::size_t result = run.first_result + run.steps;
         switch (run.op) {
-#define MGX_UNARY(Name, method, label, value_, derivative, ...)         \
-    case Op::Name:                                                      \
-        while (step != first) {                                         \
-            --step;                                                     \
-            [[maybe_unused]] const double x = values[step->x];          \
-            [[maybe_unused]] const double y = values[step->result];     \
-            adjoints[step->x] += (derivative) * adjoints[step->result]; \
-        }                                                               \
+#define MGX_UNARY(Name, method, label, value_, derivative, ...)   \
+    case Op::Name:                                                \
+        while (step != first) {                                   \
+            --step;                                               \
+            --result;                                             \
+            [[maybe_unused]] const double x = values[step->x];    \
+            [[maybe_unused]] const double y = values[result];     \
+            adjoints[step->x] += (derivative) * adjoints[result]; \
+        }                                                         \
         break;
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
     case Op::Name:                                                                      \
         while (step != first) {                                                         \
             --step;                                                                     \
+            --result;                                                                   \
             [[maybe_unused]] const Scalar x = Scalar::real(values[step->x]);            \
             [[maybe_unused]] const Scalar y = Scalar::real(values[step->y]);            \
-            const double adjoint = adjoints[step->result];                              \
+            const double adjoint = adjoints[result];                                    \
             adjoints[step->x] += (left_derivative).value * adjoint;                     \
             adjoints[step->y] += (right_derivative).value * adjoint;                    \
         }                                                                               \
@@ -389,14 +399,16 @@ void ScalarPlan::backward_in_runs(const Order& order, const double* values, doub
             case Op::PowConstant:
                 while (step != first) {
                     --step;
-                    adjoints[step->x] += power_derivative(values[step->x], exponents_[step->y],
-                                                          values[step->result]) *
-                                         adjoints[step->result];
+                    --result;
+                    adjoints[step->x] +=
+                        power_derivative(values[step->x], exponents_[step->y], values[result]) *
+                        adjoints[result];
                 }
                 break;
             case Op::Custom:
                 while (step != first) {
                     --step;
+                    --result;
                     backward(program_.instructions[step->y], step->y, values, adjoints, workspace);
                 }
                 break;

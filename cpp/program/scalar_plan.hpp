@@ -82,18 +82,25 @@ private:
         return static_cast<Op>(step.code / ways);
     }
 
-    // So many steps with one operation.
+    // So many steps with one operation, whose results stand side by side.
     struct Run {
         Op op;
         std::uint32_t steps;
+        std::uint32_t first_result;
+    };
+    // What a run need not say of its steps: x and y of a Step.
+    struct Operands {
+        std::uint32_t x;
+        std::uint32_t y;
     };
 
-    // Steps in the order in which they run, and the runs that they form, if they run so.
+    // Steps in the order in which they run: one by one, or the runs that they form.
     struct Order {
         std::vector<Step> steps;
         std::vector<Run> runs;
+        std::vector<Operands> operands;  // of the steps of all runs
 
-        void find_runs();
+        void put_into_runs();
         void find_ways(std::span<const std::uint32_t> uses, std::span<const char> gradients);
     };
 

@@ -4,29 +4,43 @@
 #include "program/slots.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
-#include <queue>
-#include <utility>
 
 namespace mgx {
 
-std::uint32_t allocate_slots(std::vector<Tenancy>& tenancies) {
+namespace {
+
+// The tenancies in the order of one of their times, which are small numbers.
+[[nodiscard]] std::vector<std::uint32_t> in_order_of(std::uint32_t Tenancy::* time,
+                                                     const std::vector<Tenancy>& tenancies) {
+    std::vector<std::uint32_t> next_place(1, 0);
+    for (const Tenancy& tenancy : tenancies) {
+        if (next_place.size() < tenancy.*time + 2) {
+            next_place.resize(tenancy.*time + 2);
+        }
+        ++next_place[tenancy.*time + 1];
+    }
+    std::partial_sum(next_place.begin(), next_place.end(), next_place.begin());
     std::vector<std::uint32_t> order(tenancies.size());
-    std::iota(order.begin(), order.end(), 0U);
-    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(tenancies[i].from, i); });
-    const auto ends_later = [&](std::uint32_t one, std::uint32_t other) {
-        return tenancies[one].until > tenancies[other].until;
-    };
-    std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, decltype(ends_later)> current(
-        ends_later);
+    for (std::uint32_t i = 0; i < tenancies.size(); ++i) {
+        order[next_place[tenancies[i].*time]++] = i;
+    }
+    return order;
+}
+
+}  // namespace
+
+std::uint32_t allocate_slots(std::vector<Tenancy>& tenancies) {
+    const std::vector<std::uint32_t> by_end = in_order_of(&Tenancy::until, tenancies);
+    auto first_living = by_end.begin();
     std::map<std::uint32_t, std::vector<std::uint32_t>> vacant;  // first slots, by width
     std::uint32_t slots = 0;
-    for (const std::uint32_t i : order) {
+    for (const std::uint32_t i : in_order_of(&Tenancy::from, tenancies)) {
         Tenancy& tenancy = tenancies[i];
-        while (!current.empty() && tenancies[current.top()].until < tenancy.from) {
-            const Tenancy& ended = tenancies[current.top()];
+        for (; tenancies[*first_living].until < tenancy.from; ++first_living) {
+            const Tenancy& ended = tenancies[*first_living];
             vacant[ended.width].push_back(ended.first_slot);
-            current.pop();
         }
         std::vector<std::uint32_t>& places = vacant[tenancy.width];
         if (places.empty()) {
@@ -36,7 +50,6 @@ std::uint32_t allocate_slots(std::vector<Tenancy>& tenancies) {
             tenancy.first_slot = places.back();
             places.pop_back();
         }
-        current.push(i);
     }
     return slots;
 }

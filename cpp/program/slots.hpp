@@ -3,7 +3,6 @@
 // Which values of a program can share memory. See slots.cpp.
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 namespace mgx {

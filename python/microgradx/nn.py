@@ -232,7 +232,7 @@ class Module:
             if name not in state:
                 continue
             arrays[name] = real_array(f"state[{name!r}]", state[name])
-            shape = data(values).shape
+            shape = _shape(values)
             if arrays[name].shape != shape:
                 raise ValueError(
                     f"state[{name!r}] must have shape {shape}, not {arrays[name].shape}"

@@ -558,8 +558,8 @@ TEST_CASE("optimise: the neurons of a user's loops become one layer") {
     CHECK(statistics.front().instructions == 2 * (3 + 3 + 1));
     CHECK(statistics.front().nodes == 2 * (3 + 3 + 1));
     CHECK(statistics.back().instructions == program.instructions.size());
-    CHECK(statistics.back().nodes == program.count_nodes());
-    CHECK(program.count_nodes() == statistics.front().nodes);
+    CHECK(statistics.back().nodes == program.nodes);
+    CHECK(program.nodes == statistics.front().nodes);
 }
 
 TEST_CASE("optimise: a program without instructions") {
