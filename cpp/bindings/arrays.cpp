@@ -9,6 +9,9 @@
 
 #include <pybind11/numpy.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -93,6 +96,20 @@ Scalar number(py::handle object) {
     return scalar;
 }
 
+std::vector<Scalar> scalars_of(const py::object& array) {
+    std::vector<Scalar> scalars;
+    if (py::isinstance<py::array_t<double>>(array)) {  // most are, and need not become objects
+        const py::array_t<double, py::array::c_style> floats(array);
+        std::transform(floats.data(), floats.data() + floats.size(), std::back_inserter(scalars),
+                       Scalar::real);
+        return scalars;
+    }
+    for (const py::handle item : array.attr("ravel")().attr("tolist")()) {
+        scalars.push_back(number(item));
+    }
+    return scalars;
+}
+
 // Of lists in lists, so many deep, of numbers.
 py::object leaves(py::handle numbers, std::size_t dimensions) {
     if (dimensions == 0) {
@@ -110,18 +127,30 @@ py::object values_of(const py::object& array) {
     return leaves(numbers.attr("tolist")(), numbers.attr("ndim").cast<std::size_t>());
 }
 
+// An array with what `read` finds at each of the Values.
+template <typename Element, typename Read>
+py::array_t<Element> array_of(const py::object& values, Read read) {
+    const Nest nest(values);
+    py::array_t<Element> array(nest.shape());
+    Element* element = array.mutable_data();
+    for (const py::object& value : nest.values()) {
+        *element++ = read(value.ptr());
+    }
+    return array;
+}
+
 template <double Node::* member>
 py::array_t<double> numbers_of(const py::object& values) {
     if (!allow("reading the numbers")) {
         throw py::error_already_set();
     }
-    const Nest nest(values);
-    py::array_t<double> array(nest.shape());
-    double* number = array.mutable_data();
-    for (const py::object& value : nest.values()) {
-        *number++ = as_value(value.ptr())->content->*member;
-    }
-    return array;
+    return array_of<double>(values, [](PyObject* it) { return as_value(it)->content->*member; });
+}
+
+// What Python's `id` gives for each.
+py::array_t<std::intptr_t> identities(const py::object& values) {
+    return array_of<std::intptr_t>(
+        values, [](PyObject* it) { return reinterpret_cast<std::intptr_t>(it); });
 }
 
 void assign(const py::object& values, const py::object& array) {
@@ -138,10 +167,7 @@ void assign(const py::object& values, const py::object& array) {
         throw py::value_error(py::str("array must have the shape of values, {}, not {}")
                                   .format(shape, numbers.attr("shape")));
     }
-    std::vector<Scalar> scalars;
-    for (const py::handle item : numbers.attr("ravel")().attr("tolist")()) {
-        scalars.push_back(number(item));
-    }
+    const std::vector<Scalar> scalars = scalars_of(numbers);
     auto scalar = scalars.begin();
     for (const py::object& value : nest.values()) {
         Node& node = *as_value(value.ptr())->content;
@@ -204,6 +230,11 @@ TraceError
            example;
 }
 
+constexpr auto identities_documentation = R"(identities(values, /)
+--
+
+Collect the identities of Values in an array, with the shape of the nesting.)";
+
 constexpr auto assign_documentation = R"(assign(values, array, /)
 --
 
@@ -249,6 +280,7 @@ void add_arrays(py::module_& module) {
                                      ">>> (x[0] * x[1]).backward()\n"
                                      ">>> mgx.grads(x)\narray([3., 2.])")
                    .c_str());
+    module.def("identities", &identities, "values"_a, py::pos_only(), identities_documentation);
     module.def("assign", &assign, "values"_a, "array"_a, py::pos_only(), assign_documentation);
 }
 

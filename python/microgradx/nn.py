@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from microgradx._arrays import real_array
-from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data
+from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data, identities
 from microgradx.engine import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -249,21 +248,20 @@ class Module:
                 f"{type(self).__name__} has no parameters() of its own: "
                 "define one that returns the list of its parameters"
             )
-        flat = {name: _flat(values, len(_shape(values) or ())) for name, values in every.items()}
-        found = self.parameters()
-        if np.array_equal(_identities(found), _identities(itertools.chain(*flat.values()))):
-            return every  # as it is with most models, and told sooner than by sets
-        parameters = set(map(id, found))
-        unnamed = set(parameters)
+        found = np.sort(identities(self.parameters()))
+        parameters = found[np.diff(found, prepend=0) > 0]
+        is_named = np.zeros(parameters.size, bool)
         named = {}
         for name, values in every.items():
-            ids = set(map(id, flat[name]))
-            if ids <= parameters:
+            ids = identities(values)
+            places = np.searchsorted(parameters, ids)
+            if np.array_equal(np.append(parameters, 0)[places], ids):
                 named[name] = values
-                unnamed -= ids
+                is_named[places] = True
+        unnamed = parameters.size - np.count_nonzero(is_named)
         if unnamed:
             raise ValueError(
-                f"{len(unnamed)} of the parameters are in no attribute of {type(self).__name__}: "
+                f"{unnamed} of the parameters are in no attribute of {type(self).__name__}: "
                 "override children() to name them"
             )
         return named
@@ -271,19 +269,6 @@ class Module:
 
 def _others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _flat(values: Any, dimensions: int) -> Sequence[Value]:
-    nest = values if dimensions else [values]
-    for _ in range(dimensions - 1):
-        nest = list(itertools.chain.from_iterable(nest))
-    return nest
-
-
-def _identities(values: Iterable[Value]) -> npt.NDArray[np.uintp]:
-    """Return the identities of objects in ascending order, each once."""
-    ids = np.sort(np.fromiter(map(id, values), np.uintp))
-    return ids[np.diff(ids, prepend=0) > 0]
 
 
 def _shape(values: Any) -> tuple[int, ...] | None:
