@@ -1528,8 +1528,9 @@ def test_damaged_pickles_do_no_harm(run_python: Callable[..., str]) -> None:
                 if generator.random() < 0.2:
                     part = part[:generator.randrange(len(part) + 1)]
                 elif len(part):
+                    largest = 1e300 if part.dtype.kind == "f" else np.iinfo(part.dtype).max
                     part[generator.randrange(len(part))] = generator.choice(
-                        [0, 1, 2, 3, 5, 8, 13, 40, 200, 255]
+                        [0, 1, 2, 3, 5, 8, 13, 40, 200, 255, largest]
                     )
             elif isinstance(part, list):
                 part = part[:generator.randrange(len(part) + 1)]

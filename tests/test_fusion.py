@@ -38,6 +38,7 @@ STATEMENTS = (
     *("values.append(n((c, a, 2)[:len(n.w)]))", "values.append(n((n.w[0], a, b)[:len(n.w)]))"),
     *("values.extend(layer([a, b]))", "values.extend(layer([a, c]))", "values.append(mlp([a, b]))"),
     *("values.append(a + b)", "values.append(a * b)", "values.append(a - c)"),
+    *("values.append(a - b)", "values.append(-a)", "values.append(2 - a)"),
     *("a._prev", "operands_first(a)"),
     *(f"values.extend(follow(a, {path!r}))" for path in ("+", "*", "++", "+*", "++*", "+++*")),
     *("a.data = c", "a.grad = c", "a.grad = 0", "[setattr(v, 'grad', 0) for v in values]"),

@@ -478,8 +478,9 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         instruction.op = Op{ops.data()[i]};
         instruction.results = results.data()[i];
         instruction.number = numbers.data()[i];
+        instruction.operand_count = count;
+        check(is_well_formed(instruction));
         program.append(instruction, list(rest.first(count)));
-        check(is_well_formed(program.instructions.back()));
         rest = rest.subspan(count);
     }
     program.outputs = list({outputs.data(), static_cast<std::size_t>(outputs.size())});

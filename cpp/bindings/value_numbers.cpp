@@ -6,8 +6,7 @@
 //
 // -x, x - y and x / y are composed as micrograd composes them: x * -1, x + (-y), x * y**-1. If a
 // subclass or the user has replaced one of the operators they are made of, the composition goes
-// through Python and meets the replacement; otherwise its nodes are made directly, without
-// wrappers for those in between. The same holds for number + Value and number * Value, which are
+// through Python and meets the replacement; otherwise the arena fuses it. The same holds for number + Value and number * Value, which are
 // Value + number and Value * number.
 
 #include "bindings/value_numbers.hpp"
@@ -95,11 +94,6 @@ PyObject* binary(Operand& left, Operand& right) noexcept {
     });
 }
 
-[[nodiscard]] Reference negated(LiveNode operand) {
-    const Reference minus_one(arena, arena.leaf(Scalar::integer(-1.0)));
-    return {arena, arena.binary<Op::Mul>(operand, minus_one.get())};
-}
-
 // For two plain Values, which most operations are between: neither needs to be looked at again.
 [[nodiscard]] bool both_exact(PyObject* left, PyObject* right) noexcept {
     return is_exact_value(left) && is_exact_value(right) && as_value(left)->node != no_node &&
@@ -183,7 +177,7 @@ PyObject* value_negative(PyObject* operand) noexcept {
         return nullptr;
     }
     if (x.has_native_operators() && !x.watched()) {
-        return guarded<PyObject*>(nullptr, [&] { return wrap(negated(x.node()).take()); });
+        return guarded<PyObject*>(nullptr, [&] { return wrap(arena.negative(x.node())); });
     }
     PyObject* minus_one = PyLong_FromLong(-1);
     PyObject* result = minus_one != nullptr ? PyNumber_Multiply(operand, minus_one) : nullptr;
@@ -202,11 +196,8 @@ PyObject* value_subtract(PyObject* left, PyObject* right) noexcept {
             y.negate();
             return binary<Op::Add>(x, y);
         }
-        return guarded<PyObject*>(nullptr, [&] {
-            const Reference minus_y = negated(y.node());
-            return wrap(x.is_number() ? arena.binary<Op::Add>(minus_y.get(), x.node())
-                                      : arena.binary<Op::Add>(x.node(), minus_y.get()));
-        });
+        return guarded<PyObject*>(nullptr,
+                                  [&] { return wrap(arena.difference(x.node(), y.node())); });
     }
     PyObject* minus_right = PyNumber_Negative(right);
     PyObject* result = minus_right != nullptr ? PyNumber_Add(left, minus_right) : nullptr;
@@ -227,9 +218,7 @@ PyObject* value_divide(PyObject* left, PyObject* right) noexcept {
                 const Reference inverse(arena, arena.leaf(pow(y.number(), minus_one)));
                 return wrap(arena.binary<Op::Mul>(x.node(), inverse.get()));
             }
-            const Reference inverse(arena, arena.power(y.node(), minus_one));
-            return wrap(x.is_number() ? arena.binary<Op::Mul>(inverse.get(), x.node())
-                                      : arena.binary<Op::Mul>(x.node(), inverse.get()));
+            return wrap(arena.quotient(x.node(), y.node()));
         });
     }
     PyObject* minus_one = PyLong_FromLong(-1);

@@ -22,7 +22,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <deque>
+#include <string_view>
 #include <vector>
 
 #include "bindings/tracing.hpp"
@@ -97,7 +99,11 @@ constinit Node of_ended_trace = []() noexcept {
 Arena arena;
 PyTypeObject* value_type = nullptr;
 
-void connect_arena() noexcept { arena.set_host(host); }
+void connect_arena() noexcept {
+    arena.set_host(host);
+    const char* const fusion = std::getenv("MICROGRADX_FUSION");
+    arena.set_fusing(fusion == nullptr || std::string_view(fusion) != "0");
+}
 
 void retire(ValueObject* value) noexcept {
     const LiveNode node = live_node(value);

@@ -41,7 +41,8 @@ extern PyTypeObject* value_type;
     return {value->content, value->node};
 }
 
-// Let the arena hold and drop wrappers, and run their callbacks.
+// Let the arena hold and drop wrappers, and run their callbacks; and not fuse if the environment
+// variable MICROGRADX_FUSION is 0, which tests set to compare.
 void connect_arena() noexcept;
 
 // Take its node away from a Value of a trace that is over: whoever uses it gets a TraceError.

@@ -7,9 +7,6 @@
 
 #include "bindings/weighted_sum.hpp"
 
-#include <cstdlib>
-#include <string_view>
-
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/spare_vector.hpp"
 #include "bindings/value_numbers.hpp"
@@ -35,11 +32,7 @@ LiveNode apply_once(std::span<const LiveNode> nodes, Op activation,
 
 }  // namespace
 
-bool may_fuse() noexcept {
-    static const char* const setting = std::getenv("MICROGRADX_FUSION");
-    static const bool enabled = setting == nullptr || std::string_view(setting) != "0";
-    return enabled && has_native_operators(value_type);
-}
+bool may_fuse() noexcept { return arena.is_fusing() && has_native_operators(value_type); }
 
 Inputs::Inputs(PyObject* iterable)
     : items_(as_fast_sequence(iterable, "the inputs of a neuron must be iterable")) {}

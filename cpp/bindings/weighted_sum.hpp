@@ -52,8 +52,7 @@ private:
     return {};
 }
 
-// Whether sums may be fused at all: Value's operators are its own, and the environment variable
-// MICROGRADX_FUSION, which tests set to 0 to compare, was not 0 when the module was imported.
+// Whether sums may be fused at all: the arena does, and Value's operators are its own.
 [[nodiscard]] bool may_fuse() noexcept;
 
 // What a plain input, bias or weight must not be.
@@ -71,11 +70,11 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
 [[nodiscard]] py::object weighted_sum_in_python(const py::object& weights, const Inputs& inputs,
                                                 const py::object& bias);
 
-// microgradx.dot, microgradx.sum and microgradx.mean.
 // The object itself if it is a Value, a new Value if it is a number. Throws error_already_set, a
 // TypeError that names the argument.
 [[nodiscard]] py::object as_value_object(const py::object& object, const char* argument);
 
+// microgradx.dot, microgradx.sum and microgradx.mean.
 void add_sums(py::module_& module);
 
 }  // namespace mgx

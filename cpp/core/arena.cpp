@@ -14,8 +14,8 @@
 // fields, which the dead no longer need, so it takes no memory whatever the depth of the graph. A
 // page goes back to the free ones with its last node.
 //
-// The weighted sums of neurons are fused into one node each, whose parts come to be when somebody
-// looks: see affine.cpp and fusion.cpp.
+// Weighted sums, negatives, differences and quotients are one node each, whose parts come to be
+// when somebody looks: see affine.cpp and fusion.cpp.
 //
 // Wrappers are weak: a node refers to its wrapper without owning it, until the wrapper has
 // something to lose (attributes, a callback). Then the node "keeps" it: the host owns one reference
@@ -102,10 +102,14 @@ std::vector<NodeId> Arena::dependents(std::span<const NodeId> sources) {
     };
     for (Page* page = log_.first(); page != nullptr; page = page->next) {
         for_each_living(*page, [&](NodeId place) {
-            if (node(place).op == Op::Dot && !hides_any(node(place), is_known)) {
+            const Op op = node(place).op;
+            if ((op == Op::Dot || is_pair(op)) && !hides_any(node(place), is_known)) {
                 return;
             }
             show_hidden_nodes(place);
+            if (op == Op::Difference || op == Op::Quotient) {
+                look_at(page->live(Page::slot_of(place) - 1).id);
+            }
             if (node(place).has(Flags::HasAnnex)) {
                 const PageList& annex = annexes_.find(place)->second;
                 for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {

@@ -71,6 +71,14 @@ public:
 
     [[nodiscard]] LiveNode power(LiveNode x, Scalar exponent);
 
+    // -x, x - y and x / y; see fusion.cpp.
+    [[nodiscard]] LiveNode negative(LiveNode x);
+    [[nodiscard]] LiveNode difference(LiveNode x, LiveNode y);
+    [[nodiscard]] LiveNode quotient(LiveNode x, LiveNode y);
+    // Whether they, and weighted sums, are single nodes. Tests turn it off to compare.
+    void set_fusing(bool on) noexcept { is_fusing_ = on; }
+    [[nodiscard]] bool is_fusing() const noexcept { return is_fusing_; }
+
     // A node whose user defines what it is: any number of operands, without repetitions.
     [[nodiscard]] LiveNode custom(Scalar data, std::span<const NodeId> operands);
 
@@ -125,10 +133,13 @@ public:
     }
     // What a Dot stands for.
     [[nodiscard]] FusedParts fused_parts(LiveNode dot) noexcept;
-    // Make the nodes that a Dot hides; other nodes are left as they are.
+    // Make the nodes that a fused one hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
-        if (node(id).op == Op::Dot) {
-            expand(id);
+        const Op op = node(id).op;
+        if (op == Op::Dot) {
+            expand_dot(id);
+        } else if (is_pair(op)) {
+            expand_pair(live(id));
         }
     }
 
@@ -231,6 +242,10 @@ private:
         return fill(*last, last->filled++, op, data, operands);
     }
 
+    // A node that takes over a count of each of its operands, and what it hides.
+    [[nodiscard]] LiveNode pair(Op op, Scalar data, std::array<NodeId, 2> operands,
+                                Scalar hidden_data);
+
     LiveNode fill(Page& page, std::uint32_t slot, Op op, Scalar data,
                   std::array<NodeId, 2> operands) noexcept {
         page.vacant &= ~(std::uint64_t{1} << slot);
@@ -285,13 +300,16 @@ private:
         }
         visit(map.nodes[map.bias_of(row)]);
     }
-    // Whether any operand of the nodes that a Dot stands for satisfies the predicate.
+    // Whether any operand of the nodes that a fused one stands for satisfies the predicate.
     template <typename Predicate>
-    [[nodiscard]] bool hides_any(const Node& dot, Predicate predicate) noexcept {
-        const Application& parts = application(dot);
+    [[nodiscard]] bool hides_any(const Node& fused, Predicate predicate) noexcept {
+        if (is_pair(fused.op)) {
+            return std::ranges::any_of(fused.operands, predicate);
+        }
+        const Application& parts = application(fused);
         bool found = false;
         const auto look = [&](LiveNode operand) { found |= predicate(operand.id); };
-        for_each_parameter(maps_[parts.map], row_of(dot), look);
+        for_each_parameter(maps_[parts.map], row_of(fused), look);
         for (const Input& input : parts.inputs) {
             look(input.live);
         }
@@ -308,7 +326,8 @@ private:
     }
     void let_go_of_listed_rows() noexcept;
     void end_application(std::uint32_t number, Waiting& waiting) noexcept;
-    void expand(NodeId id);
+    void expand_dot(NodeId id);
+    void expand_pair(LiveNode owner);
     // Pages for so many hidden nodes; the first of them.
     [[nodiscard]] Page& make_annex(NodeId id, std::size_t nodes);
     // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone;
@@ -340,6 +359,8 @@ private:
     std::uint64_t weights_version_ = 1;
     std::vector<double> numbers_;  // buffers of apply_taking: the inputs'
     std::vector<double> sums_;     // and the rows'
+
+    bool is_fusing_ = true;
 
     WrapperHost* host_ = nullptr;
     std::size_t keepers_ = 0;  // living nodes that keep their wrapper

@@ -59,7 +59,7 @@ inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
 // The `derivative` columns of ops.def, applied to the operands: `reach` finds the node of one, and
 // `pass` adds the product of its derivative and the gradient to its own gradient.
 template <typename Reach, typename Pass>
-MGX_ALWAYS_INLINE void propagate(const Node& node, Scalar grad, Reach reach, Pass pass) {
+MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass) {
     switch (node.op) {
 #define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, \
                   integer_derivative, ...)                                        \
@@ -87,6 +87,34 @@ MGX_ALWAYS_INLINE void propagate(const Node& node, Scalar grad, Reach reach, Pas
             Node& base = reach(node.operands[0]);
             const Scalar exponent = reach(node.operands[1]).data();
             pass(base, pow_derivative_by_base(base.data(), exponent), grad);
+            break;
+        }
+        // The steps of the hidden nodes come right after that of the node that hides them.
+        case Op::Negative: {
+            Node& operand = reach(node.operands[0]);
+            Node& hidden = hidden_by(node);
+            set_grad_of_constant(hidden, grad_of_constant(hidden) + operand.data() * grad);
+            pass(operand, Scalar::integer(-1.0), grad);
+            break;
+        }
+        case Op::Difference: {
+            Node& left = reach(node.operands[0]);
+            Node& right = reach(node.operands[1]);
+            Node& hidden = hidden_by(node);
+            pass_to(hidden, Scalar::integer(1.0), grad);
+            pass(left, Scalar::integer(1.0), grad);
+            const Scalar hidden_grad = hidden.grad();
+            set_grad_of_constant(hidden, grad_of_constant(hidden) + right.data() * hidden_grad);
+            pass(right, Scalar::integer(-1.0), hidden_grad);
+            break;
+        }
+        case Op::Quotient: {
+            Node& left = reach(node.operands[0]);
+            Node& right = reach(node.operands[1]);
+            Node& hidden = hidden_by(node);
+            pass_to(hidden, left.data(), grad);
+            pass(left, hidden.data(), grad);
+            pass(right, pow_derivative_by_base(right.data(), Scalar::integer(-1.0)), hidden.grad());
             break;
         }
         case Op::Leaf:
@@ -243,7 +271,7 @@ private:
         }
     }
 
-    void visit_due(NodeId id, const Node& node) {
+    void visit_due(NodeId id, Node& node) {
         if (node.op == Op::Dot) {
             if (visit_dots(node)) {
                 return;
@@ -525,7 +553,7 @@ void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 
 void backward_step(Arena& arena, NodeId id) {
     arena.show_hidden_nodes(id);
-    const Node& node = arena.node(id);
+    Node& node = arena.node(id);
     const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
     if (node.op == Op::Differentiated) {
         propagate_known(arena, id, [](NodeId) {});

@@ -1,31 +1,38 @@
-// Fused nodes: what a weighted sum hides, and how it becomes visible.
+// Fused nodes: what they hide, and how it becomes visible.
 //
-// A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied to
-// it, is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the
-// result. All but the last are hidden: nobody but the Dot refers to them, so as long as nobody
-// looks they need not exist. What they would hold follows from little: their data from those of the
+// One node stands for several of micrograd's, of which all but the last are hidden: nobody else
+// refers to them, so as long as nobody looks they need not exist. Once somebody looks (asks for
+// operands, assigns a callback, calls the backward step by hand) the fused node is expanded: the
+// hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the
+// fused node turns into the last. Nothing else in the engine knows of fusion, but the backward
+// sweep and the recorder, which take fused nodes as they are.
+//
+// Pairs. -x is x * -1, x - y is x + y * -1, and x / y is x * y ** -1: a leaf -1, which a power does
+// not show, and for the last two a node in between. What these hold, their data and gradients,
+// stands in the slot before the pair's own, which is vacant as long as it is hidden. The sweep does
+// the steps of both nodes at once, as often as it comes by.
+//
+// Dots. A weighted sum `bias + w0*x0 + w1*x1 + ...` of n terms, and the activation function applied
+// to it, is one node, a Dot, where micrograd has 2n or 2n + 1: a product and a sum a term, and the
+// result. What the hidden nodes would hold follows from little: their data from those of the
 // operands at the time of the forward pass, which the Dot's affine map and application have, and
 // their gradients, after one backward sweep, all equal what the Dot passed on to them, which it
-// keeps too.
+// keeps too. A second sweep, after which they would differ, expands the Dot. It turns into the last
+// of the sums, or the activation function of it, or, of a mean, into the product with 1/n.
 //
-// Once somebody looks (asks for operands, assigns a callback, calls the backward step by hand) or a
-// second sweep comes by (after which the hidden gradients would differ), the Dot is expanded: the
-// hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the
-// Dot turns into the last of the sums, or the activation function of it, or, of a mean, into the
-// product with 1/n. Nothing else in the engine knows of fusion.
-//
-// The hidden nodes belong between the Dot's operands and the Dot, where the log has no room. They
-// live in an annex: pages outside of the log that the backward sweep visits when it comes to the
-// place of their owner, the Dot, after the owner itself. Their operands are older than the owner or
-// before them in the annex, and their consumers are the owner, behind them in the annex or newer
-// than the owner, so the order is topological still. The owner's slot stays taken while its annex
-// lives.
+// A Dot's hidden nodes belong between the Dot's operands and the Dot, where the log has no room.
+// They live in an annex: pages outside of the log that the backward sweep visits when it comes to
+// the place of their owner, the Dot, after the owner itself. Their operands are older than the
+// owner or before them in the annex, and their consumers are the owner, behind them in the annex or
+// newer than the owner, so the order is topological still. The owner's slot stays taken while its
+// annex lives.
 
 #include "core/arena.hpp"
+#include "core/reference.hpp"
 
 namespace mgx {
 
-void Arena::expand(NodeId id) {
+void Arena::expand_dot(NodeId id) {
     Node& owner = node(id);
     const auto number = static_cast<std::uint32_t>(owner.operands[0]);
     const std::size_t row = row_of(owner);
@@ -85,6 +92,81 @@ void Arena::expand(NodeId id) {
         owner.operands = {sum, map.is_mean() ? *leaf : no_node};
     }
     leave_application(number, row);
+}
+
+LiveNode Arena::negative(LiveNode x) {
+    const Scalar minus_one = Scalar::integer(-1.0);
+    if (!is_fusing_) {
+        const Reference constant(*this, leaf(minus_one));
+        return binary<Op::Mul>(x, constant.get());
+    }
+    const LiveNode result =
+        pair(Op::Negative, x.node->data() * minus_one, {x.id, no_node}, minus_one);
+    retain(x);
+    return result;
+}
+
+LiveNode Arena::difference(LiveNode x, LiveNode y) {
+    if (!is_fusing_) {
+        const Reference hidden(*this, negative(y));
+        return binary<Op::Add>(x, hidden.get());
+    }
+    const Scalar hidden = y.node->data() * Scalar::integer(-1.0);
+    const LiveNode result = pair(Op::Difference, x.node->data() + hidden, {x.id, y.id}, hidden);
+    retain(x);
+    retain(y);
+    return result;
+}
+
+LiveNode Arena::quotient(LiveNode x, LiveNode y) {
+    const Scalar minus_one = Scalar::integer(-1.0);
+    if (!is_fusing_) {
+        const Reference hidden(*this, power(y, minus_one));
+        return binary<Op::Mul>(x, hidden.get());
+    }
+    const Scalar hidden = pow(y.node->data(), minus_one);
+    const LiveNode result = pair(Op::Quotient, x.node->data() * hidden, {x.id, y.id}, hidden);
+    retain(x);
+    retain(y);
+    return result;
+}
+
+LiveNode Arena::pair(Op op, Scalar data, std::array<NodeId, 2> operands, Scalar hidden_data) {
+    Page* last = log_.last();
+    if (last == nullptr || last->filled + 2 > Page::slots) {
+        last = &open_page(PageKind::Log);
+    }
+    Node& hidden = last->nodes[last->filled++];
+    hidden.data_value = hidden_data.value;
+    hidden.flags = hidden_data.is_integer ? Flags::IntegerData : Flags::None;
+    hidden.grad_value = 0.0;
+    hidden.grad_flags = GradFlags::IsInteger;
+    set_grad_of_constant(hidden, Scalar::integer(0.0));
+    return fill(*last, last->filled++, op, data, operands);
+}
+
+void Arena::expand_pair(LiveNode owner) {
+    const LiveNode constant = leaf(Scalar::integer(-1.0));
+    Node& hidden = hidden_by(*owner.node);
+    if (owner.node->op == Op::Negative) {
+        constant.node->set_grad(grad_of_constant(hidden));
+        owner.node->op = Op::Mul;
+        owner.node->operands[1] = constant.id;
+        return;
+    }
+    const LiveNode shown = Page::of(owner).live(Page::slot_of(owner.id) - 1);
+    if (owner.node->op == Op::Difference) {
+        constant.node->set_grad(grad_of_constant(hidden));
+        owner.node->op = Op::Add;
+        hidden.op = Op::Mul;
+    } else {
+        owner.node->op = Op::Mul;
+        hidden.op = Op::PowConstant;
+    }
+    hidden.operands = {owner.node->operands[1], constant.id};
+    hidden.count = 1;
+    owner.node->operands[1] = shown.id;
+    Page::of(owner).vacant &= ~Page::bit_of(shown.id);
 }
 
 Page& Arena::make_annex(NodeId id, std::size_t nodes) {

@@ -3,6 +3,7 @@
 // A node: what the machine needs of one step of an expression, and nothing else.
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstdint>
 
@@ -86,6 +87,19 @@ struct Node {
         mgx::set(grad_flags, GradFlags::IsInteger, grad.is_integer);
     }
 };
+
+// What a node of a pair hides, in the slot before its own: a node that nobody refers to yet, or
+// none. Its operands are not there, so the gradient of the leaf -1 is in their place, as is whether
+// that is an int in the place of the count.
+[[nodiscard]] inline Node& hidden_by(Node& node) noexcept { return *(&node - 1); }
+
+[[nodiscard]] inline Scalar grad_of_constant(const Node& hidden) noexcept {
+    return {std::bit_cast<double>(hidden.operands), hidden.count != 0};
+}
+inline void set_grad_of_constant(Node& hidden, Scalar grad) noexcept {
+    hidden.operands = std::bit_cast<std::array<NodeId, 2>>(grad.value);
+    hidden.count = grad.is_integer ? 1 : 0;
+}
 
 static_assert(sizeof(Node) == 32, "a node is half a cache line");
 

@@ -33,6 +33,11 @@ std::string_view label(Op op) noexcept {
             return "compiled";
         case Op::PowConstant:
             return "**";
+        case Op::Difference:
+            return label(Op::Add);
+        case Op::Negative:
+        case Op::Quotient:
+            return label(Op::Mul);
 #define MGX_UNARY(Name, method, label, ...) \
     case Op::Name:                          \
         return label;

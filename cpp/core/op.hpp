@@ -15,6 +15,9 @@ enum class Op : std::uint8_t {
     Dot,             // a weighted sum, fused into one node; see fusion.cpp
     Leaf,            // a number, with no operands
     PowConstant,     // x ** number; the exponent is a hidden leaf, as micrograd shows x alone
+    Negative,        // x * -1, fused, as are the next two; see fusion.cpp
+    Difference,      // x + y * -1
+    Quotient,        // x * y ** -1
 #define MGX_UNARY(Name, ...) Name,
 #define MGX_BINARY(Name, ...) Name,
 #include "core/ops.def"
@@ -22,7 +25,7 @@ enum class Op : std::uint8_t {
 #undef MGX_BINARY
 };
 
-inline constexpr std::size_t op_count = 5 + [] {
+inline constexpr std::size_t op_count = 8 + [] {
     std::size_t rows = 0;
 #define MGX_UNARY(...) ++rows;
 #define MGX_BINARY(...) ++rows;
@@ -34,6 +37,11 @@ inline constexpr std::size_t op_count = 5 + [] {
 
 // Whether the operands are not in the node itself but elsewhere.
 [[nodiscard]] constexpr bool has_operands_elsewhere(Op op) noexcept { return op <= Op::Dot; }
+
+// Whether the slot before the node's tells what it hides.
+[[nodiscard]] constexpr bool is_pair(Op op) noexcept {
+    return op >= Op::Negative && op <= Op::Quotient;
+}
 
 // A row of ops.def as tests and documentation see it.
 struct OpInfo {

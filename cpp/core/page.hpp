@@ -27,7 +27,7 @@ struct Page {
     PageKind kind;
     NodeId owner;            // of an annex
     std::uint64_t position;  // in the log: grows from page to page
-    std::uint64_t vacant;    // slots that hold no living node
+    std::uint64_t vacant;    // slots that hold no living node; some tell what the next one hides
     std::uint32_t number;    // place in the page table
     std::uint32_t filled;    // slots handed out since the page was last empty (not of leaves)
     // Neighbours in the list that the page is in: the log, the leaf pages with a vacant slot, or an

@@ -8,7 +8,7 @@
 // leaf that somebody still refers to is captured, too: it may be a parameter made at the first
 // call.
 //
-// Dots are recorded as they are, without making the nodes that they hide.
+// Fused nodes are recorded as they are, without making the nodes that they hide.
 
 #include "program/recorder.hpp"
 
@@ -41,6 +41,9 @@ public:
         program.operands.reserve(2 * order_.size());
         for (const LiveNode leaf : constants_) {
             known(leaf.id) = constant(leaf.node->data_value);
+        }
+        if (has_pairs_) {
+            static_cast<void>(constant(-1.0));
         }
         for (const LiveNode live : order_) {
             known(live.id) = append(live);
@@ -119,6 +122,15 @@ private:
         switch (node.op) {
             case Op::Leaf:
                 break;
+            case Op::Negative:
+                has_pairs_ = true;
+                operands.push_back(node.operands[0]);
+                break;
+            case Op::Difference:
+            case Op::Quotient:
+                has_pairs_ = true;
+                operands.insert(operands.end(), node.operands.begin(), node.operands.end());
+                break;
             case Op::Dot: {
                 const FusedParts parts = arena_.fused_parts(live);
                 operands.push_back(parts.bias.id);
@@ -164,6 +176,19 @@ private:
         switch (node.op) {
             case Op::Dot:
                 return append_fused(arena_.fused_parts(live));
+            case Op::Negative:
+                return append(Op::Mul, {known(node.operands[0]), constant(-1.0)});
+            case Op::Difference: {
+                const ValueId negative = append(Op::Mul, {known(node.operands[1]), constant(-1.0)});
+                return append(Op::Add, {known(node.operands[0]), negative});
+            }
+            case Op::Quotient: {
+                instruction.op = Op::PowConstant;
+                instruction.number = -1.0;
+                values_.push_back(known(node.operands[1]));
+                const ValueId inverse = program.append(instruction, values_);
+                return append(Op::Mul, {known(node.operands[0]), inverse});
+            }
             case Op::Custom: {
                 instruction.kind = Instruction::Kind::Take;
                 const TakeOperands& take = recorder_.takes_.find(live.id)->second;
@@ -183,6 +208,12 @@ private:
                 }
                 return program.append(instruction, values_);
         }
+    }
+
+    [[nodiscard]] ValueId append(Op op, std::array<ValueId, 2> operands) {
+        Instruction instruction;
+        instruction.op = op;
+        return result_.program.append(instruction, operands);
     }
 
     // Programs are full of the same few constants.
@@ -229,6 +260,7 @@ private:
     std::vector<std::unique_ptr<PageOfValues>> known_;
     std::vector<LiveNode> order_;      // new interior nodes, operands first
     std::vector<LiveNode> constants_;  // new leaves
+    bool has_pairs_ = false;           // which hide the constant -1
     std::vector<ValueId> values_;
     std::unordered_map<std::uint64_t, ValueId> by_bits_;  // constants
 };

@@ -54,6 +54,15 @@ private:
 [[nodiscard]] inline Number operator*(const Number& x, const Number& y) {
     return {x.arena(), x.arena().binary<Op::Mul>(x.live(), y.live())};
 }
+[[nodiscard]] inline Number operator-(const Number& x) {
+    return {x.arena(), x.arena().negative(x.live())};
+}
+[[nodiscard]] inline Number operator-(const Number& x, const Number& y) {
+    return {x.arena(), x.arena().difference(x.live(), y.live())};
+}
+[[nodiscard]] inline Number operator/(const Number& x, const Number& y) {
+    return {x.arena(), x.arena().quotient(x.live(), y.live())};
+}
 [[nodiscard]] inline Number pow(const Number& x, double exponent) {
     return {x.arena(), x.arena().power(x.live(), Scalar::real(exponent))};
 }

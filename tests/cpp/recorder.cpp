@@ -108,6 +108,26 @@ TEST_CASE("operations become instructions in the order of their creation") {
           "return %6\n");
 }
 
+TEST_CASE("pairs are recorded as what they stand for, which stays hidden") {
+    Trace trace;
+    const Number difference = trace.x - trace.y;
+    const Number quotient = difference / trace.y;
+    const Number negative = -quotient;
+    const std::size_t nodes = trace.arena.counters().interior_nodes;
+    const Recording recording = trace.record(negative);
+    CHECK(trace.arena.counters().interior_nodes == nodes);
+    CHECK(recording.program.listing() ==
+          "inputs %0..%1\n"
+          "captured none\n"
+          "  %2 = -1\n"
+          "  %3 = mul %1..%2\n"
+          "  %4 = add %0 %3\n"
+          "  %5 = pow %1 -1\n"
+          "  %6 = mul %4..%5\n"
+          "  %7 = mul %6 %2\n"
+          "return %7\n");
+}
+
 TEST_CASE("what no output depends on is not recorded") {
     Trace trace;
     const Number used = relu(trace.x);
