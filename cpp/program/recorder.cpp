@@ -112,6 +112,12 @@ private:
                (live.node->op == Op::Leaf && Page::wrapper_of(live) != nullptr);
     }
 
+    // Those that stand in the node itself; the exponent of a PowConstant is none.
+    [[nodiscard]] static std::span<const NodeId> operands_of(const Node& node) noexcept {
+        const bool is_unary = node.op == Op::PowConstant || node.operands[1] == no_node;
+        return std::span(node.operands).first(is_unary ? 1 : 2);
+    }
+
     void list_operands(LiveNode live, std::vector<NodeId>& operands) {
         const Node& node = *live.node;
         if (node.has(Flags::HasCallback)) {
@@ -121,15 +127,6 @@ private:
         }
         switch (node.op) {
             case Op::Leaf:
-                break;
-            case Op::Negative:
-                has_pairs_ = true;
-                operands.push_back(node.operands[0]);
-                break;
-            case Op::Difference:
-            case Op::Quotient:
-                has_pairs_ = true;
-                operands.insert(operands.end(), node.operands.begin(), node.operands.end());
                 break;
             case Op::Dot: {
                 const FusedParts parts = arena_.fused_parts(live);
@@ -160,11 +157,12 @@ private:
                 throw CannotRecord(
                     "a node comes from a compiled function that was called for many samples, which "
                     "a function that is being compiled cannot do: call it for one sample");
-            default: {
-                const auto list = arena_.operands(live.id);
-                operands.insert(operands.end(), list.begin(), list.end());
+            default:
+                has_pairs_ |= is_pair(node.op);
+                for (const NodeId operand : operands_of(node)) {
+                    operands.push_back(operand);
+                }
                 break;
-            }
         }
     }
 
@@ -203,7 +201,7 @@ private:
                 [[fallthrough]];
             default:
                 instruction.op = node.op;
-                for (const NodeId operand : arena_.operands(live.id)) {
+                for (const NodeId operand : operands_of(node)) {
                     values_.push_back(known(operand));
                 }
                 return program.append(instruction, values_);
