@@ -405,6 +405,21 @@ def test_bad_activation(make: str) -> None:
         eval(make.format(3))
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        ("Neuron(-1)", ValueError, "nin must be 0 or more, not -1"),
+        ("Neuron(2.0)", TypeError, "nin must be an int, not float"),
+        ("Layer(2, -3)", ValueError, "nout must be 0 or more, not -3"),
+        ("MLP(2, [3, None])", TypeError, "nout must be an int, not NoneType"),
+        ("MLP(2, 3)", TypeError, "nouts must be a sequence of ints, not int"),
+    ],
+)
+def test_messages_of_bad_sizes(make: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        eval(make)
+
+
 def test_an_exception_of_an_activation_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         MLP(1, [2, 1], activation=lambda value: value / 0)([1.0])

@@ -155,6 +155,14 @@ def test_copies_and_pickles_go_on(name: str, settings: Settings) -> None:
         assert data_of(twin) == data_of(optimiser)
 
 
+def test_settings_are_shown() -> None:
+    optimiser = optim.RMSprop([Value(1.0)], lr=0.5)
+    optimiser.lr = 0.25
+    assert repr(optimiser) == (
+        "RMSprop(lr=0.25, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0, centered=False)"
+    )
+
+
 def test_a_state_is_a_copy() -> None:
     optimiser = Adam(new_params())
     take_steps(optimiser, 0, 1)

@@ -534,8 +534,20 @@ def test_grad_check_of_bad_arguments() -> None:
     for bad in ("1.5", None, 1j):
         with pytest.raises(TypeError, match="argument 2 must consist of real numbers"):
             mgx.grad_check(lambda x, y: x, 1.0, bad)
+    with pytest.raises(TypeError, match="argument 1 must consist of real numbers or of Values"):
+        mgx.grad_check(lambda x: x[0], [Value(1.0), 2.0])
     with pytest.raises(ValueError, match="step must be positive, not 0"):
         mgx.grad_check(lambda x: x, 1.0, step=0)
+    with pytest.raises(TypeError, match="step must be a number, not str"):
+        mgx.grad_check(lambda x: x, 1.0, step="0.1")  # type: ignore[arg-type]
+
+
+def test_grad_check_leaves_the_values_it_is_given_alone() -> None:
+    x, y = mgx.values([3.0, -2.0])
+    found = mgx.grad_check(lambda pair, factor: pair[0] * pair[1] * factor, [x, y], Value(4.0))
+    assert found.ok
+    assert found.entries == 3
+    assert (x.data, x.grad, y.data, y.grad) == (3.0, 0, -2.0, 0)
 
 
 def test_grad_check_without_tolerance() -> None:

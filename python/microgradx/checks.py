@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from microgradx._core import grads, values
+from microgradx._core import data, grads, values
 from microgradx.engine import Value
 
 __all__ = ["GradCheck", "grad_check"]
@@ -77,8 +78,9 @@ def grad_check(
     function : callable
         Of Values, nested in lists as the arguments are; it returns a Value. A compiled function is
         one.
-    *args : numbers, and arrays or nested lists of them
-        Where the gradients are compared: a place where the function is smooth.
+    *args : numbers or Values, and arrays or nested lists of them
+        Where the gradients are compared: a place where the function is smooth. The function gets
+        new Values, with the data of those given.
     step : float, default 1e-6
         How far away the values are taken, relative to the numbers that are larger than 1.
     rtol, atol : float
@@ -92,8 +94,8 @@ def grad_check(
     Raises
     ------
     TypeError
-        If an argument consists of something else than real numbers, or the function returns
-        something else than a Value.
+        If an argument consists of something else than real numbers or Values, `step` is no number,
+        or the function returns something else than a Value.
     ValueError
         If there is no number to differentiate by, or `step` is not positive.
 
@@ -111,11 +113,20 @@ def grad_check(
     >>> print(grad_check(forgets_a_factor, 0.5))
     NOT all gradients agree; the worst of 1 is by argument 1: 0.5, by differences 1
     """
+    if not isinstance(step, Real):
+        raise TypeError(f"step must be a number, not {type(step).__name__}")
     if not step > 0:
         raise ValueError(f"step must be positive, not {step}")
     arrays = []
     for number, arg in enumerate(args, 1):
         array = np.asarray(arg)
+        if array.dtype.kind == "O":
+            try:
+                array = data(arg)
+            except TypeError:
+                raise TypeError(
+                    f"argument {number} must consist of real numbers or of Values"
+                ) from None
         if array.size and array.dtype.kind not in "fiub":
             raise TypeError(f"argument {number} must consist of real numbers, not {array.dtype}")
         arrays.append(array.astype(np.float64))

@@ -247,7 +247,10 @@ def _cross_entropy(row: Any, target: Any, smoothing: float) -> Value:
         expected = _core.dot(logits, target)
         weight = _core.sum(target)
     else:
-        expected = take(logits, target)
+        try:
+            expected = take(logits, target)
+        except IndexError as error:
+            raise IndexError(f"target must be the number of a class: {error}") from error
     if smoothing:
         expected = (1 - smoothing) * expected + smoothing * _core.mean(logits)
         weight = (1 - smoothing) * weight + smoothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -314,6 +315,16 @@ def _parameters_of(modules: Iterable[Module]) -> list[Value]:
     return parameters
 
 
+def _count(name: str, number: Any) -> int:
+    try:
+        count = operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {type(number).__name__}") from None
+    if count < 0:
+        raise ValueError(f"{name} must be 0 or more, not {count}")
+    return count
+
+
 class Neuron(Module, NeuronBase):
     """A weighted sum of its inputs plus a bias, and an activation function of that.
 
@@ -344,9 +355,9 @@ class Neuron(Module, NeuronBase):
     Raises
     ------
     ValueError
-        If `activation` is a string that names none.
+        If `nin` is negative, or `activation` is a string that names none.
     TypeError
-        If `activation` is neither a string nor callable.
+        If `nin` is not a whole number, or `activation` is neither a string nor callable.
 
     Examples
     --------
@@ -370,7 +381,7 @@ class Neuron(Module, NeuronBase):
             raise TypeError(
                 f"activation must be a string or a callable, not {type(activation).__name__}"
             )
-        self.w: list[Value] = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.w: list[Value] = [Value(random.uniform(-1, 1)) for _ in range(_count("nin", nin))]
         self.b: Value = Value(0)
         self.nonlin = nonlin
         self.activation = activation
@@ -440,7 +451,7 @@ class Layer(Module, LayerBase):
     Raises
     ------
     ValueError, TypeError
-        As :class:`Neuron` does.
+        As :class:`Neuron` does, and if `nout` is no number of neurons.
 
     Examples
     --------
@@ -453,7 +464,8 @@ class Layer(Module, LayerBase):
     """
 
     def __init__(self, nin: int, nout: int, **kwargs: bool | Activation) -> None:
-        self.neurons: list[Neuron] = [Neuron(nin, **kwargs) for _ in range(nout)]  # type: ignore[arg-type]
+        count = _count("nout", nout)
+        self.neurons: list[Neuron] = [Neuron(nin, **kwargs) for _ in range(count)]  # type: ignore[arg-type]
 
     def parameters(self) -> list[Value]:
         """List the parameters of each neuron in turn.
@@ -527,7 +539,7 @@ class MLP(Module, MLPBase):
     Raises
     ------
     ValueError, TypeError
-        As :class:`Neuron` does.
+        As :class:`Layer` does, and if `nouts` is not a sequence.
 
     Examples
     --------
@@ -542,6 +554,8 @@ class MLP(Module, MLPBase):
     """
 
     def __init__(self, nin: int, nouts: Iterable[int], activation: Activation = "relu") -> None:
+        if not isinstance(nouts, Iterable):
+            raise TypeError(f"nouts must be a sequence of ints, not {type(nouts).__name__}")
         sizes = [nin, *nouts]
         last = len(sizes) - 2
         self.layers: list[Layer] = [

@@ -104,6 +104,11 @@ class Optimizer:
         check = self._settings.get(name)
         super().__setattr__(name, value if check is None else check(name, value))
 
+    def __repr__(self) -> str:
+        """Tell the settings, as ``SGD(lr=0.1, momentum=0.0, ...)``."""
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
+        return f"{type(self).__name__}({settings})"
+
     @property
     def params(self) -> list[Value]:
         """The parameters, as a new list."""
