@@ -89,13 +89,19 @@ def micrograd_left_alone() -> Iterator[None]:
         delattr(MICROGRAD.Value, name)
 
 
-@pytest.fixture(scope="module")
-def quick_collections() -> Iterator[None]:
-    """Have the collector look at what a module's tests make, and not at what has been imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+@pytest.fixture(autouse=True)
+def _quick_collections(imported: set[int]) -> None:
+    """Have the collector look at what tests make, and not at what has been imported."""
+    if len(sys.modules) not in imported:
+        imported.add(len(sys.modules))
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def imported() -> set[int]:
+    """Give the numbers of modules after which everything has been set aside from the collector."""
+    return set()
 
 
 # What programs for `run_python` may begin with.

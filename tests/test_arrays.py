@@ -15,7 +15,7 @@ from graphs import on_both, operands_first
 from microgradx import Value
 from microgradx.nn import MLP, Layer
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 SHAPES = [(), (1,), (3,), (2, 3), (2, 3, 2), (1, 1, 1, 1), (0,), (2, 0), (2, 3, 0)]
 

@@ -43,8 +43,6 @@ from hypothesis import strategies as st
 from microgradx import _core
 from microgradx._core import OPS
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
-
 Matrix = npt.NDArray[np.float64]
 
 LEAVES = 4

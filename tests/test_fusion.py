@@ -1,4 +1,4 @@
-"""A neuron's sum is one node until somebody looks, which nobody can tell from outside.
+"""What is fused is one node until somebody looks, which nobody can tell from outside.
 
 The numbers are exact, so that graphs are compared to the last bit.
 """
@@ -31,7 +31,7 @@ from graphs import (
 from microgradx import Value
 from microgradx.nn import Layer, Neuron
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 STATEMENTS = (
     *("values.append(n((a, b, c)[:len(n.w)]))", "values.append(n((b, b, a)[:len(n.w)]))"),

@@ -29,7 +29,7 @@ from graphs import (
 from microgradx import Value
 from microgradx.nn import MLP
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 
 def grads_of(*networks: Any) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 import scipy.special
 from microgradx import Value, losses
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 REDUCTIONS = ["mean", "sum", "none"]
 

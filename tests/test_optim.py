@@ -16,7 +16,7 @@ from microgradx import Value
 from microgradx.nn import MLP, Layer
 from microgradx.optim import SGD
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 SETTINGS = [
     *[(0.1, 0, 0), (0.1, 0.9, 0), (0.1, 0, 0.01), (0.05, 0.9, 0.01), (1, 1, 1), (0, 0.5, 0.5)],

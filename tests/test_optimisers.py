@@ -17,7 +17,7 @@ from microgradx import Value, optim
 from microgradx.nn import MLP
 from microgradx.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 Settings = dict[str, Any]
 

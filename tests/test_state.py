@@ -18,7 +18,7 @@ import pytest
 from microgradx import Value, nn
 from microgradx.nn import MLP, Layer, Module, Neuron
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 SUFFIXES = [".npz", ".safetensors"]
 every_format = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -480,6 +480,42 @@ def wrong_square(x: Value) -> Value:
 
     square._backward = backward
     return square
+
+
+def test_results_of_an_ended_trace_are_no_parameters() -> None:
+    class Remembers(Module):
+        def __init__(self) -> None:
+            self.weight = Value(2.0)
+
+        def parameters(self) -> list[Value]:
+            return [self.weight]
+
+        def __call__(self, x: Any) -> Any:
+            self.result = self.weight * x
+            return self.result * 2
+
+    model = Remembers()
+    mgx.compile(model)(3.0)
+    assert model.state_dict() == {"weight": np.array(2.0)}
+    model.load_state_dict({"weight": 5.0})
+    assert model.weight.data == 5.0
+
+
+def test_values_in_an_array_of_objects_have_its_shape() -> None:
+    class Table(Module):
+        def __init__(self) -> None:
+            self.values = np.array(mgx.values(np.zeros((2, 3))), dtype=object)
+
+        def parameters(self) -> Any:
+            return self.values.tolist()
+
+        def named_parameters(self, prefix: str = "") -> Any:
+            yield f"{prefix}table", self.values
+
+    table = Table()
+    numbers = np.arange(6.0).reshape(2, 3)
+    table.load_state_dict({"table": numbers})
+    assert np.array_equal(table.state_dict()["table"], numbers)
 
 
 def test_grad_check_of_right_gradients() -> None:

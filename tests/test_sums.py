@@ -40,7 +40,7 @@ from graphs import (
 from microgradx import Value
 from test_overriding import recorder
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nodes_return_to_the_baseline")
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
 
 def as_value(result: Any) -> Any:

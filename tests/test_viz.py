@@ -19,8 +19,6 @@ from microgradx import Value, viz
 from microgradx.nn import MLP
 from test_examples import load_both
 
-pytestmark = pytest.mark.usefixtures("quick_collections")
-
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 
 PNG = b"\x89PNG\r\n\x1a\n"

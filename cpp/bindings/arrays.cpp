@@ -25,7 +25,11 @@ namespace {
 
 class Nest {
 public:
-    explicit Nest(const py::object& values) { visit(values, 0); }
+    // The Values need not have nodes, as those of an ended trace have none, if their nodes are of
+    // no interest.
+    explicit Nest(const py::object& values, bool needs_nodes = true) : needs_nodes_(needs_nodes) {
+        visit(values, 0);
+    }
 
     [[nodiscard]] const std::vector<py::object>& values() const noexcept { return values_; }
     [[nodiscard]] const std::vector<py::ssize_t>& shape() const noexcept { return shape_; }
@@ -35,7 +39,7 @@ private:
 
     void visit(const py::object& object, std::size_t depth) {
         if (is_value(object.ptr())) {
-            if (!has_node(as_value(object.ptr()))) {
+            if (needs_nodes_ && !has_node(as_value(object.ptr()))) {
                 throw py::error_already_set();
             }
             is_deepest_ = true;
@@ -73,6 +77,7 @@ private:
         }
     }
 
+    bool needs_nodes_;
     std::vector<py::object> values_;
     std::vector<py::ssize_t> shape_;
     bool is_deepest_ = false;  // whether the depth of the Values is known
@@ -100,6 +105,7 @@ std::vector<Scalar> scalars_of(const py::object& array) {
     std::vector<Scalar> scalars;
     if (py::isinstance<py::array_t<double>>(array)) {  // most are, and need not become objects
         const py::array_t<double, py::array::c_style> floats(array);
+        scalars.reserve(static_cast<std::size_t>(floats.size()));
         std::transform(floats.data(), floats.data() + floats.size(), std::back_inserter(scalars),
                        Scalar::real);
         return scalars;
@@ -129,8 +135,7 @@ py::object values_of(const py::object& array) {
 
 // An array with what `read` finds at each of the Values.
 template <typename Element, typename Read>
-py::array_t<Element> array_of(const py::object& values, Read read) {
-    const Nest nest(values);
+py::array_t<Element> array_of(const Nest& nest, Read read) {
     py::array_t<Element> array(nest.shape());
     Element* element = array.mutable_data();
     for (const py::object& value : nest.values()) {
@@ -144,13 +149,14 @@ py::array_t<double> numbers_of(const py::object& values) {
     if (!allow("reading the numbers")) {
         throw py::error_already_set();
     }
-    return array_of<double>(values, [](PyObject* it) { return as_value(it)->content->*member; });
+    return array_of<double>(Nest(values),
+                            [](PyObject* it) { return as_value(it)->content->*member; });
 }
 
 // What Python's `id` gives for each.
 py::array_t<std::intptr_t> identities(const py::object& values) {
     return array_of<std::intptr_t>(
-        values, [](PyObject* it) { return reinterpret_cast<std::intptr_t>(it); });
+        Nest(values, false), [](PyObject* it) { return reinterpret_cast<std::intptr_t>(it); });
 }
 
 void assign(const py::object& values, const py::object& array) {

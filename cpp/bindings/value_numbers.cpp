@@ -6,8 +6,9 @@
 //
 // -x, x - y and x / y are composed as micrograd composes them: x * -1, x + (-y), x * y**-1. If a
 // subclass or the user has replaced one of the operators they are made of, the composition goes
-// through Python and meets the replacement; otherwise the arena fuses it. The same holds for number
-// + Value and number * Value, which are Value + number and Value * number.
+// through Python and meets the replacement; otherwise the arena fuses it, with the operands in the
+// order in which they are written. The same holds for number + Value and number * Value, which are
+// Value + number and Value * number.
 
 #include "bindings/value_numbers.hpp"
 

@@ -78,10 +78,8 @@ std::span<const NodeId> Arena::operands(NodeId id) {
             return custom_operands_.find(id)->second;
         case Op::Differentiated:
             return groups_[group_of(consumer)].ids;
-        case Op::PowConstant:
-            return std::span(consumer.operands).first(1);
         default:
-            return std::span(consumer.operands).first(consumer.operands[1] == no_node ? 1 : 2);
+            return consumer.visible_operands();
     }
 }
 

@@ -75,7 +75,8 @@ public:
     [[nodiscard]] LiveNode negative(LiveNode x);
     [[nodiscard]] LiveNode difference(LiveNode x, LiveNode y);
     [[nodiscard]] LiveNode quotient(LiveNode x, LiveNode y);
-    // Whether they, and weighted sums, are single nodes. Tests turn it off to compare.
+    // Whether they are single nodes, and weighted sums are to be, which who applies a map asks for.
+    // Tests turn it off to compare.
     void set_fusing(bool on) noexcept { is_fusing_ = on; }
     [[nodiscard]] bool is_fusing() const noexcept { return is_fusing_; }
 
@@ -243,8 +244,8 @@ private:
     }
 
     // A node that takes over a count of each of its operands, and what it hides.
-    [[nodiscard]] LiveNode pair(Op op, Scalar data, std::array<NodeId, 2> operands,
-                                Scalar hidden_data);
+    [[nodiscard]] LiveNode fused_pair(Op op, Scalar data, std::array<NodeId, 2> operands,
+                                      Scalar hidden_data);
 
     LiveNode fill(Page& page, std::uint32_t slot, Op op, Scalar data,
                   std::array<NodeId, 2> operands) noexcept {

@@ -56,8 +56,9 @@ inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
     operand.set_grad(operand.grad() + derivative * grad);
 }
 
-// The `derivative` columns of ops.def, applied to the operands: `reach` finds the node of one, and
-// `pass` adds the product of its derivative and the gradient to its own gradient.
+// The step of a node, and of the one that it hides: the `derivative` columns of ops.def, applied to
+// the operands. `reach` finds the node of one, and `pass` adds the product of its derivative and
+// the gradient to its own gradient.
 template <typename Reach, typename Pass>
 MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass) {
     switch (node.op) {

@@ -4,8 +4,8 @@
 // refers to them, so as long as nobody looks they need not exist. Once somebody looks (asks for
 // operands, assigns a callback, calls the backward step by hand) the fused node is expanded: the
 // hidden nodes are made, as ordinary nodes, with the data and gradients they would have, and the
-// fused node turns into the last. Nothing else in the engine knows of fusion, but the backward
-// sweep and the recorder, which take fused nodes as they are.
+// fused node turns into the last. The backward sweep, the recorder and the arena's bookkeeping take
+// fused nodes as they are; nothing else knows of them.
 //
 // Pairs. -x is x * -1, x - y is x + y * -1, and x / y is x * y ** -1: a leaf -1, which a power does
 // not show, and for the last two a node in between. What these hold, their data and gradients,
@@ -101,7 +101,7 @@ LiveNode Arena::negative(LiveNode x) {
         return binary<Op::Mul>(x, constant.get());
     }
     const LiveNode result =
-        pair(Op::Negative, x.node->data() * minus_one, {x.id, no_node}, minus_one);
+        fused_pair(Op::Negative, x.node->data() * minus_one, {x.id, no_node}, minus_one);
     retain(x);
     return result;
 }
@@ -112,7 +112,8 @@ LiveNode Arena::difference(LiveNode x, LiveNode y) {
         return binary<Op::Add>(x, hidden.get());
     }
     const Scalar hidden = y.node->data() * Scalar::integer(-1.0);
-    const LiveNode result = pair(Op::Difference, x.node->data() + hidden, {x.id, y.id}, hidden);
+    const LiveNode result =
+        fused_pair(Op::Difference, x.node->data() + hidden, {x.id, y.id}, hidden);
     retain(x);
     retain(y);
     return result;
@@ -125,18 +126,19 @@ LiveNode Arena::quotient(LiveNode x, LiveNode y) {
         return binary<Op::Mul>(x, hidden.get());
     }
     const Scalar hidden = pow(y.node->data(), minus_one);
-    const LiveNode result = pair(Op::Quotient, x.node->data() * hidden, {x.id, y.id}, hidden);
+    const LiveNode result = fused_pair(Op::Quotient, x.node->data() * hidden, {x.id, y.id}, hidden);
     retain(x);
     retain(y);
     return result;
 }
 
-LiveNode Arena::pair(Op op, Scalar data, std::array<NodeId, 2> operands, Scalar hidden_data) {
+LiveNode Arena::fused_pair(Op op, Scalar data, std::array<NodeId, 2> operands, Scalar hidden_data) {
     Page* last = log_.last();
     if (last == nullptr || last->filled + 2 > Page::slots) {
         last = &open_page(PageKind::Log);
     }
     Node& hidden = last->nodes[last->filled++];
+    hidden.op = Op::Leaf;
     hidden.data_value = hidden_data.value;
     hidden.flags = hidden_data.is_integer ? Flags::IntegerData : Flags::None;
     hidden.grad_value = 0.0;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
+#include <span>
 
 #include "core/op.hpp"
 #include "core/scalar.hpp"
@@ -69,6 +70,12 @@ struct Node {
     // Whether any of the flags is set.
     [[nodiscard]] bool has(Flags any) const noexcept { return mgx::has(flags, any); }
     void set(Flags flag, bool on) noexcept { mgx::set(flags, flag, on); }
+
+    // Of those that stand in the node itself; the exponent of a PowConstant is not shown.
+    [[nodiscard]] std::span<const NodeId> visible_operands() const noexcept {
+        const bool is_unary = op == Op::PowConstant || operands[1] == no_node;
+        return std::span(operands).first(is_unary ? 1 : 2);
+    }
 
     [[nodiscard]] bool is_due() const noexcept { return mgx::has(grad_flags, GradFlags::IsDue); }
     void set_due(bool due) noexcept { mgx::set(grad_flags, GradFlags::IsDue, due); }

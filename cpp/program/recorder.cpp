@@ -42,7 +42,7 @@ public:
         for (const LiveNode leaf : constants_) {
             known(leaf.id) = constant(leaf.node->data_value);
         }
-        if (has_pairs_) {
+        if (hides_minus_one_) {
             static_cast<void>(constant(-1.0));
         }
         for (const LiveNode live : order_) {
@@ -112,12 +112,6 @@ private:
                (live.node->op == Op::Leaf && Page::wrapper_of(live) != nullptr);
     }
 
-    // Those that stand in the node itself; the exponent of a PowConstant is none.
-    [[nodiscard]] static std::span<const NodeId> operands_of(const Node& node) noexcept {
-        const bool is_unary = node.op == Op::PowConstant || node.operands[1] == no_node;
-        return std::span(node.operands).first(is_unary ? 1 : 2);
-    }
-
     void list_operands(LiveNode live, std::vector<NodeId>& operands) {
         const Node& node = *live.node;
         if (node.has(Flags::HasCallback)) {
@@ -158,10 +152,9 @@ private:
                     "a node comes from a compiled function that was called for many samples, which "
                     "a function that is being compiled cannot do: call it for one sample");
             default:
-                has_pairs_ |= is_pair(node.op);
-                for (const NodeId operand : operands_of(node)) {
-                    operands.push_back(operand);
-                }
+                hides_minus_one_ |= node.op == Op::Negative || node.op == Op::Difference;
+                operands.insert(operands.end(), node.visible_operands().begin(),
+                                node.visible_operands().end());
                 break;
         }
     }
@@ -201,7 +194,7 @@ private:
                 [[fallthrough]];
             default:
                 instruction.op = node.op;
-                for (const NodeId operand : operands_of(node)) {
+                for (const NodeId operand : node.visible_operands()) {
                     values_.push_back(known(operand));
                 }
                 return program.append(instruction, values_);
@@ -258,7 +251,7 @@ private:
     std::vector<std::unique_ptr<PageOfValues>> known_;
     std::vector<LiveNode> order_;      // new interior nodes, operands first
     std::vector<LiveNode> constants_;  // new leaves
-    bool has_pairs_ = false;           // which hide the constant -1
+    bool hides_minus_one_ = false;     // whether some of the nodes do, as a constant
     std::vector<ValueId> values_;
     std::unordered_map<std::uint64_t, ValueId> by_bits_;  // constants
 };

@@ -8,7 +8,7 @@
 namespace mgx {
 
 // Places for so many vectors of lanes side by side, from one point in time to another, both
-// included.
+// included, which is no earlier.
 struct Tenancy {
     std::uint32_t from = 0;
     std::uint32_t until = 0;

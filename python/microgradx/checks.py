@@ -78,7 +78,7 @@ def grad_check(
     function : callable
         Of Values, nested in lists as the arguments are; it returns a Value. A compiled function is
         one.
-    *args : numbers or Values, and arrays or nested lists of them
+    *args : numbers, arrays or nested lists of them; or Values, or nested lists of Values
         Where the gradients are compared: a place where the function is smooth. The function gets
         new Values, with the data of those given.
     step : float, default 1e-6

@@ -232,7 +232,7 @@ class Module:
             if name not in state:
                 continue
             arrays[name] = real_array(f"state[{name!r}]", state[name])
-            shape = _shape(values)
+            shape = identities(values).shape
             if arrays[name].shape != shape:
                 raise ValueError(
                     f"state[{name!r}] must have shape {shape}, not {arrays[name].shape}"
@@ -249,7 +249,7 @@ class Module:
                 f"{type(self).__name__} has no parameters() of its own: "
                 "define one that returns the list of its parameters"
             )
-        found = np.sort(identities(self.parameters()))
+        found = np.sort(identities(self.parameters()), axis=None)
         parameters = found[np.diff(found, prepend=0) > 0]
         is_named = np.zeros(parameters.size, bool)
         named = {}

@@ -254,6 +254,17 @@ TEST_CASE("what divides by zero leaves nothing behind") {
     CHECK(zero.node().count == 1);
 }
 
+TEST_CASE("a divisor that has become zero stops the sweep where the composed one stops") {
+    compare([](const Number& x, const Number& y, const Number& pair) {
+        Number root = x / y + pair;
+        y.node().set_data(Scalar::integer(0));
+        CHECK_THROWS_AS(backward(root), std::domain_error);
+        y.node().set_data(Scalar::integer(1));
+        backward(root);
+        return root;
+    });
+}
+
 TEST_CASE("a callback may look at pairs that the sweep has visited and that it has not") {
     compare([](const Number& x, const Number& y, const Number& pair) {
         Number middle = pair * y;
