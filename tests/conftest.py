@@ -23,8 +23,10 @@ pytest.register_assert_rewrite("graphs")
 # A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# `pytest --hypothesis-profile thorough` looks longer.
+# `pytest --hypothesis-profile thorough` looks longer; few are for tests that run once more under
+# other conditions.
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=150)
+hypothesis.settings.register_profile("few", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("brief")
 
