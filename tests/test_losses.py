@@ -368,7 +368,6 @@ def test_a_network_learns_classes() -> None:
     assert loss.mean(points, labels).data < first / 5
 
 
-# The last here, as each collection of garbage takes long once PyTorch has been imported.
 @pytest.mark.verifies(against="PyTorch: values and gradients")
 @every_shape
 @every_softmax

@@ -381,7 +381,6 @@ def test_many_parameters() -> None:
     assert [p.data for p in params] == [i - 0.5 for i in range(100_000)]
 
 
-# The last here, as each collection of garbage takes long once PyTorch has been imported.
 @pytest.mark.verifies("optim.SGD", against="PyTorch: 20 steps, its gradients included")
 @every_setting
 def test_steps_are_those_of_torch(lr: float, momentum: float, weight_decay: float) -> None:

@@ -309,7 +309,6 @@ def test_networks_learn(kind: Any) -> None:
     assert losses[-1] < losses[0] / 20
 
 
-# The last here, as each collection of garbage takes long once PyTorch has been imported.
 @pytest.mark.verifies(against="PyTorch: 15 steps")
 @every_case
 def test_steps_are_those_of_torch(name: str, settings: Settings) -> None:

@@ -591,7 +591,6 @@ def test_grad_check_without_tolerance() -> None:
     assert not mgx.grad_check(lambda x: x.sin(), 1.0, rtol=0, atol=0)
 
 
-# The last here, as each collection of garbage takes long once PyTorch has been imported.
 @pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
 def test_weights_travel_to_torch_and_back(page: str) -> None:
     """The two lines on the pages do what they promise."""

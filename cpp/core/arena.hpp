@@ -243,9 +243,9 @@ private:
         return fill(*last, last->filled++, op, data, operands);
     }
 
-    // A node that takes over a count of each of its operands, and what it hides.
-    [[nodiscard]] LiveNode fused_pair(Op op, Scalar data, std::array<NodeId, 2> operands,
-                                      Scalar hidden_data);
+    // A node of one operand or two, and what it hides.
+    [[nodiscard]] LiveNode fused_pair(Op op, Scalar data, Scalar hidden_data, LiveNode x,
+                                      LiveNode y = {});
 
     LiveNode fill(Page& page, std::uint32_t slot, Op op, Scalar data,
                   std::array<NodeId, 2> operands) noexcept {

@@ -32,6 +32,12 @@
 
 namespace mgx {
 
+namespace {
+
+constexpr Scalar minus_one = Scalar::integer(-1.0);
+
+}  // namespace
+
 void Arena::expand_dot(NodeId id) {
     Node& owner = node(id);
     const auto number = static_cast<std::uint32_t>(owner.operands[0]);
@@ -95,15 +101,11 @@ void Arena::expand_dot(NodeId id) {
 }
 
 LiveNode Arena::negative(LiveNode x) {
-    const Scalar minus_one = Scalar::integer(-1.0);
     if (!is_fusing_) {
         const Reference constant(*this, leaf(minus_one));
         return binary<Op::Mul>(x, constant.get());
     }
-    const LiveNode result =
-        fused_pair(Op::Negative, x.node->data() * minus_one, {x.id, no_node}, minus_one);
-    retain(x);
-    return result;
+    return fused_pair(Op::Negative, x.node->data() * minus_one, minus_one, x);
 }
 
 LiveNode Arena::difference(LiveNode x, LiveNode y) {
@@ -111,28 +113,20 @@ LiveNode Arena::difference(LiveNode x, LiveNode y) {
         const Reference hidden(*this, negative(y));
         return binary<Op::Add>(x, hidden.get());
     }
-    const Scalar hidden = y.node->data() * Scalar::integer(-1.0);
-    const LiveNode result =
-        fused_pair(Op::Difference, x.node->data() + hidden, {x.id, y.id}, hidden);
-    retain(x);
-    retain(y);
-    return result;
+    const Scalar hidden = y.node->data() * minus_one;
+    return fused_pair(Op::Difference, x.node->data() + hidden, hidden, x, y);
 }
 
 LiveNode Arena::quotient(LiveNode x, LiveNode y) {
-    const Scalar minus_one = Scalar::integer(-1.0);
     if (!is_fusing_) {
         const Reference hidden(*this, power(y, minus_one));
         return binary<Op::Mul>(x, hidden.get());
     }
     const Scalar hidden = pow(y.node->data(), minus_one);
-    const LiveNode result = fused_pair(Op::Quotient, x.node->data() * hidden, {x.id, y.id}, hidden);
-    retain(x);
-    retain(y);
-    return result;
+    return fused_pair(Op::Quotient, x.node->data() * hidden, hidden, x, y);
 }
 
-LiveNode Arena::fused_pair(Op op, Scalar data, std::array<NodeId, 2> operands, Scalar hidden_data) {
+LiveNode Arena::fused_pair(Op op, Scalar data, Scalar hidden_data, LiveNode x, LiveNode y) {
     Page* last = log_.last();
     if (last == nullptr || last->filled + 2 > Page::slots) {
         last = &open_page(PageKind::Log);
@@ -144,11 +138,16 @@ LiveNode Arena::fused_pair(Op op, Scalar data, std::array<NodeId, 2> operands, S
     hidden.grad_value = 0.0;
     hidden.grad_flags = GradFlags::IsInteger;
     set_grad_of_constant(hidden, Scalar::integer(0.0));
-    return fill(*last, last->filled++, op, data, operands);
+    const LiveNode result = fill(*last, last->filled++, op, data, {x.id, y.id});
+    retain(x);
+    if (y.node != nullptr) {
+        retain(y);
+    }
+    return result;
 }
 
 void Arena::expand_pair(LiveNode owner) {
-    const LiveNode constant = leaf(Scalar::integer(-1.0));
+    const LiveNode constant = leaf(minus_one);
     Node& hidden = hidden_by(*owner.node);
     if (owner.node->op == Op::Negative) {
         constant.node->set_grad(grad_of_constant(hidden));
