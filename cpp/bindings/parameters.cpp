@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,7 +27,7 @@ using State = py::array_t<double, py::array::c_style>;
 
 class Parameters {
 public:
-    explicit Parameters(const py::list& values) : values_(values) {
+    Parameters(const py::list& values, std::uint64_t steps) : values_(values), steps_(steps) {
         if (!allow("optimising a Value")) {  // whose node is another's when the trace is over
             throw py::error_already_set();
         }
@@ -43,6 +44,9 @@ public:
     }
 
     [[nodiscard]] py::list values() const { return py::list(values_); }
+
+    [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
+    void set_steps(std::uint64_t steps) noexcept { steps_ = steps; }
 
     void zero_grads() {
         if (!allow("changing the gradient")) {
@@ -96,9 +100,8 @@ public:
         });
     }
 
-    // The number of the step, the first one being 1, tells how far the averages are from theirs.
     void adam_step(double lr, double beta1, double beta2, double eps, double weight_decay,
-                   bool decays_apart, double step, State exp_avg, State exp_avg_sq,
+                   bool decays_apart, State exp_avg, State exp_avg_sq,
                    std::optional<State> max_exp_avg_sq) {
         const Decay decayed{decays_apart ? 0.0 : weight_decay};
         const double kept = decays_apart ? 1.0 - lr * weight_decay : 1.0;
@@ -106,6 +109,8 @@ public:
         double* const squares = numbers(exp_avg_sq, "exp_avg_sq");
         double* const largest =
             max_exp_avg_sq.has_value() ? numbers(*max_exp_avg_sq, "max_exp_avg_sq") : nullptr;
+        // The number of the step tells how far the averages still are from theirs.
+        const auto step = static_cast<double>(steps_ + 1);
         const double step_size = lr / (1.0 - std::pow(beta1, step));
         const double root_correction = std::sqrt(1.0 - std::pow(beta2, step));
         step_each([&](double p, double g, std::size_t i) {
@@ -167,10 +172,12 @@ private:
         if (weight != nullptr) {
             arena.changed(*weight);  // one stands for all
         }
+        ++steps_;
     }
 
     py::tuple values_;
     std::vector<Run> runs_;
+    std::uint64_t steps_;  // taken so far
 };
 
 }  // namespace
@@ -178,9 +185,11 @@ private:
 void add_parameters(py::module_& module) {
     using namespace py::literals;
     py::class_<Parameters>(module, "Parameters", "The parameters of an optimiser.")
-        .def(py::init<const py::list&>(), "values"_a, py::pos_only(),
-             "__init__(self, values, /)\n--\n\nTake apart a list of Values.")
+        .def(py::init<const py::list&, std::uint64_t>(), "values"_a, "steps"_a = 0, py::pos_only(),
+             "__init__(self, values, steps=0, /)\n--\n\nTake apart a list of Values.")
         .def_property_readonly("values", &Parameters::values, "The Values, as a new list.")
+        .def_property("steps", &Parameters::steps, &Parameters::set_steps,
+                      "How many steps have been taken.")
         .def("zero_grads", &Parameters::zero_grads,
              "zero_grads(self, /)\n--\n\nSet the gradients to 0.")
         .def("sgd_step", &Parameters::sgd_step, "lr"_a, "weight_decay"_a, py::pos_only(),
@@ -199,16 +208,17 @@ void add_parameters(py::module_& module) {
              "momentum_buffer, /)\n--\n\n"
              "Do a step of :class:`microgradx.optim.RMSprop`.")
         .def("adam_step", &Parameters::adam_step, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
-             "weight_decay"_a, "decays_apart"_a, "step"_a, "exp_avg"_a.noconvert(),
+             "weight_decay"_a, "decays_apart"_a, "exp_avg"_a.noconvert(),
              "exp_avg_sq"_a.noconvert(), "max_exp_avg_sq"_a.noconvert(), py::pos_only(),
-             "adam_step(self, lr, beta1, beta2, eps, weight_decay, decays_apart, step, exp_avg, "
+             "adam_step(self, lr, beta1, beta2, eps, weight_decay, decays_apart, exp_avg, "
              "exp_avg_sq, max_exp_avg_sq, /)\n--\n\n"
              "Do a step of :class:`microgradx.optim.Adam`, or of AdamW, whose weights decay apart "
              "from the\ngradients.")
         .def(
             "__reduce__",
             [](const py::object& self) {
-                return py::make_tuple(py::type::of(self), py::make_tuple(self.attr("values")));
+                return py::make_tuple(py::type::of(self),
+                                      py::make_tuple(self.attr("values"), self.attr("steps")));
             },
             "__reduce__(self, /)\n--\n\nHow to copy or pickle it.");
 }

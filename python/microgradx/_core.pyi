@@ -164,7 +164,8 @@ def assign(values: _Nest, array: npt.ArrayLike, /) -> None: ...
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
 class Parameters:
-    def __init__(self, values: list[Value], /) -> None: ...
+    steps: int
+    def __init__(self, values: list[Value], steps: int = 0, /) -> None: ...
     @property
     def values(self) -> list[Value]: ...
     def zero_grads(self) -> None: ...
@@ -200,7 +201,6 @@ class Parameters:
         eps: float,
         weight_decay: float,
         decays_apart: bool,
-        step: float,
         exp_avg: _Floats,
         exp_avg_sq: _Floats,
         max_exp_avg_sq: _Floats | None,

@@ -95,7 +95,6 @@ class Optimizer:
         if len(set(map(id, values))) < len(values):
             raise ValueError("params names a parameter twice: it would take two steps at once")
         self._count = len(values)
-        self._steps = 0
         for name in self._memories:
             setattr(self, name, None)
 
@@ -153,7 +152,7 @@ class Optimizer:
         memories = {name: getattr(self, name) for name in self._memories}
         return {
             **{name: getattr(self, name) for name in self._settings},
-            "steps": self._steps,
+            "steps": self._parameters.steps,
             **{name: None if kept is None else kept.copy() for name, kept in memories.items()},
         }
 
@@ -191,12 +190,12 @@ class Optimizer:
                 raise KeyError(f"state has an entry {name!r}, which {type(self).__name__} has not")
         settings = {name: check(name, state[name]) for name, check in self._settings.items()}
         steps = state["steps"]
-        if not isinstance(steps, (int, np.integer)) or steps < 0:
+        if not isinstance(steps, (int, np.integer)) or not 0 <= steps < 2**63:
             raise ValueError(f"state['steps'] must be a whole number from 0 on, not {steps!r}")
         memories = {name: self._checked(name, state[name]) for name in self._memories}
         for name, value in {**settings, **memories}.items():
             setattr(self, name, value)
-        self._steps = int(steps)
+        self._parameters.steps = int(steps)
 
     def _checked(self, name: str, kept: Any) -> npt.NDArray[np.float64] | None:
         if kept is None:
@@ -319,7 +318,6 @@ class SGD(Optimizer):
                 is_first,
             )
             self.momentum_buffer = velocities
-        self._steps += 1
 
 
 class RMSprop(Optimizer):
@@ -419,7 +417,6 @@ class RMSprop(Optimizer):
             self._memory("grad_avg") if self.centered else None,
             self._memory("momentum_buffer") if self.momentum != 0 else None,
         )
-        self._steps += 1
 
 
 class Adam(Optimizer):
@@ -516,12 +513,10 @@ class Adam(Optimizer):
             self.eps,
             self.weight_decay,
             self._decays_apart,
-            self._steps + 1,
             self._memory("exp_avg"),
             self._memory("exp_avg_sq"),
             self._memory("max_exp_avg_sq") if self.amsgrad else None,
         )
-        self._steps += 1
 
 
 class AdamW(Adam):
