@@ -97,12 +97,47 @@ MGX_ALWAYS_INLINE Integers integers(const Vector& vector) {
 
 // x < 0 ? 0 : x
 MGX_ALWAYS_INLINE Vector rectified(const Vector& x) {
-#if defined(__GNUC__)
+#if defined(__AVX512F__)
+    // The second operand if both are zeros or one is NaN. Unmasked, GCC warns of its own header.
+    return _mm512_maskz_max_pd(0xFF, Vector{}, x);
+#elif defined(__AVX__)
+    return _mm256_max_pd(Vector{}, x);
+#elif defined(__GNUC__)
     return x < Vector{} ? Vector{} : x;
 #else
     Vector result;
     for (std::size_t lane = 0; lane < vector_width; ++lane) {
         result.lanes[lane] = x.lanes[lane] < 0.0 ? 0.0 : x.lanes[lane];
+    }
+    return result;
+#endif
+}
+
+// x > 0 ? 1 : 0
+MGX_ALWAYS_INLINE Vector derivative_of_rectified(const Vector& x) {
+#if defined(__GNUC__)
+    return x > Vector{} ? broadcast(1.0) : Vector{};
+#else
+    Vector result;
+    for (std::size_t lane = 0; lane < vector_width; ++lane) {
+        result.lanes[lane] = x.lanes[lane] > 0.0 ? 1.0 : 0.0;
+    }
+    return result;
+#endif
+}
+
+// So many lanes, with zeros behind them.
+MGX_ALWAYS_INLINE Vector first_lanes(const Vector& x, std::size_t count) {
+#if defined(__GNUC__)
+    constexpr std::int64_t numbers[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    static_assert(sizeof(numbers) >= sizeof(Integers));
+    Integers lane;
+    std::memcpy(&lane, numbers, sizeof(lane));
+    return lane < static_cast<std::int64_t>(count) ? x : Vector{};
+#else
+    Vector result = {};
+    for (std::size_t lane = 0; lane < vector_width && lane < count; ++lane) {
+        result.lanes[lane] = x.lanes[lane];
     }
     return result;
 #endif
@@ -124,14 +159,6 @@ MGX_ALWAYS_INLINE void scatter(const Vector& vector, double* numbers, std::size_
     for (std::size_t i = 0; i < count; ++i) {
         numbers[i * step] = lanes[i];
     }
-}
-
-// One number, or as many as fit into a Vector.
-template <class Number>
-MGX_ALWAYS_INLINE Number read(const double* lanes) {
-    Number number;
-    std::memcpy(&number, lanes, sizeof(number));
-    return number;
 }
 
 // Whether the compiler can be told how to exchange lanes.
@@ -389,12 +416,11 @@ void affine(const AffineBlock& block, double* results, std::size_t lanes) noexce
     });
 }
 
-// sums[i] += the sum over the samples of number_at<double>(i, lane); number_at<Vector> is that of
-// several lanes from `lane` on. Every eighth lane is added to the same partial sum, and these in
-// pairs.
-template <class NumberAt>
+// sums[i] += the sum over the samples of number i; numbers_at(i, lane) are those of several lanes
+// from `lane` on. Every eighth lane is added to the same partial sum, and these in pairs.
+template <class NumbersAt>
 MGX_ALWAYS_INLINE void add_sums_over_lanes(std::size_t count, std::size_t samples,
-                                           const NumberAt& number_at, double* sums) {
+                                           const NumbersAt& numbers_at, double* sums) {
     constexpr std::size_t group_vectors = lane_group / vector_width;
     for_each_part<8 / group_vectors>(count, [&](std::size_t first, auto number) {
         Vector vectors[number.value][group_vectors] = {};
@@ -402,17 +428,18 @@ MGX_ALWAYS_INLINE void add_sums_over_lanes(std::size_t count, std::size_t sample
         for (; lane + lane_group <= samples; lane += lane_group) {
             for (std::size_t v = 0; v < group_vectors; ++v) {
                 for (std::size_t i = 0; i < number.value; ++i) {
-                    vectors[i][v] +=
-                        number_at.template operator()<Vector>(first + i, lane + v * vector_width);
+                    vectors[i][v] += numbers_at(first + i, lane + v * vector_width);
                 }
+            }
+        }
+        for (std::size_t v = 0; lane < samples; ++v, lane += vector_width) {
+            for (std::size_t i = 0; i < number.value; ++i) {
+                vectors[i][v] += first_lanes(numbers_at(first + i, lane), samples - lane);
             }
         }
         for (std::size_t i = 0; i < number.value; ++i) {
             double partial[lane_group];
             std::memcpy(partial, vectors[i], sizeof(partial));
-            for (std::size_t rest = 0; lane + rest < samples; ++rest) {
-                partial[rest] += number_at.template operator()<double>(first + i, lane + rest);
-            }
             sums[first + i] += ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
                                ((partial[4] + partial[5]) + (partial[6] + partial[7]));
         }
@@ -423,8 +450,19 @@ void add_lane_sums(const double* vectors, std::size_t stride, std::size_t count,
                    std::size_t samples, double* sums) noexcept {
     add_sums_over_lanes(
         count, samples,
-        [&]<class Number>(std::size_t i, std::size_t lane) {
-            return read<Number>(vectors + i * stride + lane);
+        [&](std::size_t i, std::size_t lane) { return load(vectors + i * stride + lane); }, sums);
+}
+
+void add_rectified_lane_sums(const double* results, double* adjoints, std::size_t stride,
+                             std::size_t count, std::size_t samples, double* sums) noexcept {
+    add_sums_over_lanes(
+        count, samples,
+        [&](std::size_t i, std::size_t lane) {
+            double* const at = adjoints + i * stride + lane;
+            const Vector adjoint =
+                load(at) * derivative_of_rectified(load(results + i * stride + lane));
+            store(adjoint, at);
+            return adjoint;
         },
         sums);
 }
@@ -436,8 +474,8 @@ void add_grads_of_few_rows(const AffineBlock& block, const double* adjoints, std
         const double* const row_adjoints = adjoints + row * block.stride;
         add_sums_over_lanes(
             block.terms, samples,
-            [&]<class Number>(std::size_t term, std::size_t lane) {
-                return read<Number>(row_adjoints + lane) * read<Number>(block.inputs[term] + lane);
+            [&](std::size_t term, std::size_t lane) {
+                return load(row_adjoints + lane) * load(block.inputs[term] + lane);
             },
             weight_grads + row * block.terms);
     }

@@ -315,18 +315,24 @@ private:
 
     void backward_affine(const Step& step, const Instruction& instruction, double* adjoint,
                          Chunk& chunk) {
-        if (instruction.op != Instruction::no_activation) {
-            const double* const results = at(result(step).value);
+        const AffineBlock block = affine(step, instruction);
+        const WeightTable& its = table(step);
+        const double* const results = at(result(step).value);
+        const bool wants_weight_grads = batch_.adjoints != nullptr;
+        if (block.rectifies && wants_weight_grads) {
+            kernels_.add_rectified_lane_sums(results, adjoint, stride(), its.rows, samples_,
+                                             chunk.weight_grads.at(its.biases));
+        } else if (instruction.op != Instruction::no_activation) {
             for_each_row(instruction, [&](std::size_t first, std::size_t count) {
                 kernels_.backward_in_place[static_cast<std::size_t>(instruction.op)](
                     results + first, adjoint + first, count);
             });
         }
-        const AffineBlock block = affine(step, instruction);
-        const WeightTable& its = table(step);
-        if (batch_.adjoints != nullptr) {
-            kernels_.add_lane_sums(adjoint, stride(), its.rows, samples_,
-                                   chunk.weight_grads.at(its.biases));
+        if (wants_weight_grads) {
+            if (!block.rectifies) {
+                kernels_.add_lane_sums(adjoint, stride(), its.rows, samples_,
+                                       chunk.weight_grads.at(its.biases));
+            }
             kernels_.affine_weight_grads(block, adjoint, samples_,
                                          chunk.weight_grads.at(its.weights),
                                          workspace_.scratch.data());

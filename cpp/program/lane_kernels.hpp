@@ -70,8 +70,13 @@ struct LaneKernels {
 
     // sums[i] += the sum over `samples` lanes, any number, of the vector at vectors + i * stride:
     // lane_group sums of every eighth lane, added in pairs of neighbours, pairs of pairs and so on.
+    // The lanes behind them, up to a multiple of lane_group, are read as well.
     void (*add_lane_sums)(const double* vectors, std::size_t stride, std::size_t count,
                           std::size_t samples, double* sums) noexcept;
+    // The same for adjoints, which are first multiplied in place by the derivative of rectifiers,
+    // as is told from their results.
+    void (*add_rectified_lane_sums)(const double* results, double* adjoints, std::size_t stride,
+                                    std::size_t count, std::size_t samples, double* sums) noexcept;
 
     // weight_grads[row * terms + term] += adjoint[row][lane] * input[term][lane], lane after lane
     // in this order from 0, each product added by itself; `samples` lanes, any number. If there are

@@ -256,6 +256,7 @@ constexpr LaneKernels make_kernels() noexcept {
     made.add_products = add_products;
     made.affine = affine;
     made.add_lane_sums = add_lane_sums;
+    made.add_rectified_lane_sums = add_rectified_lane_sums;
     made.affine_weight_grads = affine_weight_grads;
     made.affine_input_grads = affine_input_grads;
     made.load_samples = load_samples;

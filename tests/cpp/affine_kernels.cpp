@@ -153,6 +153,35 @@ struct Case {
         check_same(actual, expected);
     }
 
+    void check_rectified_lane_sums(const LaneKernels& kernels, std::size_t samples) const {
+        CAPTURE(samples);
+        const Numbers results = vectors(rows, 8);
+        Numbers expected = numbers(rows, 6);
+        Numbers actual = expected;
+        Numbers multiplied = adjoints;
+        for (std::size_t row = 0; row < rows; ++row) {
+            const auto product = [&](std::size_t lane) {
+                const std::size_t i = row * stride + lane;
+                return adjoints[i] * (results[i] > 0.0 ? 1.0 : 0.0);
+            };
+            expected[row] += sum_of_lanes(samples, product);
+            for (std::size_t lane = 0; lane < samples; ++lane) {
+                multiplied[row * stride + lane] = product(lane);
+            }
+        }
+        Numbers in_place = adjoints;
+        kernels.add_rectified_lane_sums(results.data(), in_place.data(), stride, rows, samples,
+                                        actual.data());
+        check_same(actual, expected);
+        for (std::size_t row = 0; row < rows; ++row) {
+            const auto lanes_of = [&](const Numbers& all) {
+                const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * stride);
+                return Numbers(begin, begin + static_cast<std::ptrdiff_t>(samples));
+            };
+            check_same(lanes_of(in_place), lanes_of(multiplied));
+        }
+    }
+
     // Each term's adjoint is wanted unless wanted[term] is false.
     void check_input_grads(const LaneKernels& kernels, const std::vector<bool>& wanted) const {
         const Numbers before = vectors(terms, 7);
@@ -208,6 +237,7 @@ TEST_CASE("gradients of weights and sums of lanes add up in a fixed order") {
             if (samples <= tried.lanes) {
                 tried.check_weight_grads(kernels, samples);
                 tried.check_lane_sums(kernels, samples);
+                tried.check_rectified_lane_sums(kernels, samples);
             }
         }
     });
@@ -259,6 +289,7 @@ TEST_CASE("infinities and NaN go where the definition says") {
             adjoint.adjoints[row * tried.stride + generator() % tried.lanes] = number;
             adjoint.check_weight_grads(kernels, tried.lanes);
             adjoint.check_lane_sums(kernels, tried.lanes);
+            adjoint.check_rectified_lane_sums(kernels, tried.lanes);
             adjoint.check_input_grads(kernels, std::vector<bool>(tried.terms, true));
         }
     });
@@ -287,6 +318,7 @@ TEST_CASE("lanes beyond the samples change no gradient of a weight") {
         }
         tried.check_weight_grads(kernels, samples);
         tried.check_lane_sums(kernels, samples);
+        tried.check_rectified_lane_sums(kernels, samples);
     });
 }
 
