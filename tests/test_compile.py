@@ -1073,6 +1073,19 @@ def test_numbers_that_are_given_may_change_until_they_are_in_the_domain() -> Non
         compiled.retrace()
 
 
+def test_an_operation_of_ones_own_leaves_the_engine_as_it_was() -> None:
+    """Its wrapper, not its node, holds the operands, which end with the same trace."""
+    scattered = [Value(i) for i in range(400)]
+    del scattered[::2]
+    for _ in range(4):
+        with pytest.raises(TraceError):
+            mgx.compile(lambda x: Value(1.0, (x,), "own"))(1.0)
+    leaves = [Value(float(i)) for i in range(1000)]
+    doubled = [2 * leaf for leaf in leaves]
+    assert [leaf.data for leaf in leaves] == list(range(1000))
+    assert [value.data for value in doubled] == list(range(0, 2000, 2))
+
+
 def test_weights_that_two_layers_share() -> None:
     w = [Value(1.0), Value(2.0), Value(3.0)]
 

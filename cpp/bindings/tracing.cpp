@@ -14,6 +14,7 @@
 #include <pythread.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "bindings/compiled.hpp"
 #include "bindings/scalar_conversion.hpp"
 #include "bindings/value_object.hpp"
+#include "core/reference.hpp"
 #include "program/recorder.hpp"
 
 namespace mgx {
@@ -131,8 +133,12 @@ private:
     }
 
     static void retire_all(std::span<const NodeId> nodes) {
-        std::vector<py::object> wrappers;  // which keep the nodes alive until all are done
+        // A wrapper that held the operands gives them back to its node: all must still live then.
+        std::deque<Reference> alive;
+        std::vector<py::object> wrappers;
         for (const NodeId node : nodes) {
+            arena.retain(arena.live(node));
+            alive.emplace_back(arena, arena.live(node));
             if (Wrapper wrapper = Page::wrapper_of(arena.live(node)); wrapper != nullptr) {
                 wrappers.push_back(
                     py::reinterpret_borrow<py::object>(static_cast<PyObject*>(wrapper)));
