@@ -19,7 +19,7 @@ constexpr std::size_t tile_rows = 4;
 #elif defined(__AVX__)
 constexpr std::size_t vector_width = 4;
 constexpr std::size_t tile_vectors = 2;
-constexpr std::size_t tile_rows = 4;
+constexpr std::size_t tile_rows = 6;
 #elif defined(__aarch64__)
 constexpr std::size_t vector_width = 2;
 constexpr std::size_t tile_vectors = 4;

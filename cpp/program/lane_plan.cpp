@@ -42,6 +42,11 @@ constexpr auto time_between_checks = std::chrono::milliseconds(50);
 constexpr std::size_t round_up(std::size_t number, std::size_t multiple) noexcept {
     return (number + multiple - 1) / multiple * multiple;
 }
+// From one vector of so many lanes to the next: an odd number of cache lines, as lines at multiples
+// of a power of two would share few places of the cache.
+constexpr std::size_t stride_of(std::size_t lanes) noexcept {
+    return (lanes / lane_group | 1) * lane_group;
+}
 constexpr std::size_t divide_up(std::size_t number, std::size_t divisor) noexcept {
     return (number + divisor - 1) / divisor;
 }
@@ -141,7 +146,7 @@ void LanePlan::do_chunk(const Batch& batch, Memory& memory, std::size_t number) 
                 program_.inputs, chunk.gathered_grads.data()};
         }
         auto workspace = idle_workspaces_->take();
-        prepare(*workspace, memory.block_size);
+        prepare(*workspace, stride_of(memory.block_size));
         for (const auto& [value, place] : splats_) {
             std::fill_n(workspace->lanes.data() + place.value * workspace->stride,
                         workspace->stride, batch.values[index_of(value)]);
