@@ -161,8 +161,10 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
         }
     }
     double* value = values.data() + program().inputs;
-    for (const LiveNode node : captured_) {
-        *value++ = node.node->data_value;
+    for (const NodeRuns::Run run : arena.nodes_of_group(group_)) {
+        for (const Node& node : run) {
+            *value++ = node.data_value;
+        }
     }
 }
 

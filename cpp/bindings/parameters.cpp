@@ -1,7 +1,7 @@
 // The loops of optimisers over parameters.
 //
 // The list of an optimiser is taken apart once. It holds its Values, so that their nodes, which
-// never move, can be reached without them from then on, run by run of nodes side by side.
+// never move, can be reached without them from then on.
 
 #include "bindings/parameters.hpp"
 
@@ -12,12 +12,12 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "bindings/tracing.hpp"
 #include "bindings/value_object.hpp"
+#include "core/node_runs.hpp"
 
 namespace mgx {
 
@@ -39,7 +39,7 @@ public:
             if (!has_node(as_value(value.ptr()))) {
                 throw py::error_already_set();
             }
-            add(as_value(value.ptr())->content);
+            nodes_.add(*as_value(value.ptr())->content);
         }
     }
 
@@ -52,7 +52,7 @@ public:
         if (!allow("changing the gradient")) {
             throw py::error_already_set();
         }
-        for (const Run& run : runs_) {
+        for (const NodeRuns::Run run : nodes_) {
             for (Node& node : run) {
                 node.grad_value = 0.0;
                 set(node.grad_flags, GradFlags::IsInteger, true);
@@ -126,17 +126,6 @@ public:
     }
 
 private:
-    // Nodes side by side, as those are that are made one after another.
-    using Run = std::span<Node>;
-
-    void add(Node* node) {
-        if (!runs_.empty() && runs_.back().data() + runs_.back().size() == node) {
-            runs_.back() = {runs_.back().data(), runs_.back().size() + 1};
-        } else {
-            runs_.emplace_back(node, 1);
-        }
-    }
-
     // The penalty on the squares of parameters, as a part of the gradient.
     struct Decay {
         double weight_decay;
@@ -162,7 +151,7 @@ private:
         }
         const Node* weight = nullptr;
         std::size_t i = 0;
-        for (const Run& run : runs_) {
+        for (const NodeRuns::Run run : nodes_) {
             for (Node& node : run) {
                 node.data_value = step(node.data_value, node.grad_value, i++);
                 node.set(Flags::IntegerData, false);
@@ -176,7 +165,7 @@ private:
     }
 
     py::tuple values_;
-    std::vector<Run> runs_;
+    NodeRuns nodes_;
     std::uint64_t steps_;  // taken so far
 };
 

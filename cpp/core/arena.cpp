@@ -428,7 +428,7 @@ ArenaCounters Arena::counters() const noexcept {
     }
     for (const OperandGroup& group : groups_.objects()) {
         counters.bytes +=
-            sizeof(OperandGroup) + group.ids.capacity() * (sizeof(NodeId) + sizeof(Node*));
+            sizeof(OperandGroup) + group.ids.capacity() * sizeof(NodeId) + group.nodes.bytes();
     }
     for (const Derivatives& derivatives : derivatives_.objects()) {
         counters.bytes += sizeof(Derivatives) + derivatives.numbers.capacity() * sizeof(double);

@@ -87,17 +87,20 @@ public:
     // a group, without repetitions, which its maker gives up with release_group.
     [[nodiscard]] std::uint32_t make_group(std::span<const NodeId> operands);
     void release_group(std::uint32_t number) noexcept;
+    [[nodiscard]] const NodeRuns& nodes_of_group(std::uint32_t number) noexcept {
+        return groups_[number].nodes;
+    }
     // The derivatives by the group's operands are `numbers` from the one numbered `first` on; they
     // are exchanged for memory that can be used for the next.
     [[nodiscard]] LiveNode differentiated(double data, std::uint32_t group,
                                           std::vector<double>& numbers, std::size_t first);
     struct KnownDerivatives {
-        std::span<Node* const> operands;
+        const NodeRuns& operands;
         const double* derivatives;
     };
     [[nodiscard]] KnownDerivatives known_derivatives(const Node& node) noexcept {
         const Derivatives& by = derivatives_[static_cast<std::uint32_t>(node.operands[1])];
-        return {groups_[group_of(node)].nodes, by.numbers.data() + by.first};
+        return {nodes_of_group(group_of(node)), by.numbers.data() + by.first};
     }
 
     // Layers; see affine.cpp. A map is made of its weights, row after row, and then its biases, and

@@ -133,14 +133,17 @@ template <typename Mark>
 void propagate_known(Arena& arena, NodeId id, Mark mark) {
     const Scalar grad = arena.node(id).grad();
     const auto [operands, derivatives] = arena.known_derivatives(arena.node(id));
-    for (std::size_t i = 0; i < operands.size(); ++i) {
-        Node& operand = *operands[i];
-        if (operand.op == Op::Leaf && !operand.has(Flags::HasCallback)) [[likely]] {
-            operand.grad_value += derivatives[i] * grad.value;
-            operand.grad_flags = GradFlags::None;
-        } else {
-            mark(arena.operands(id)[i]);
-            pass_to(operand, Scalar::real(derivatives[i]), grad);
+    std::size_t i = 0;
+    for (const NodeRuns::Run run : operands) {
+        for (Node& operand : run) {
+            if (operand.op == Op::Leaf && !operand.has(Flags::HasCallback)) [[likely]] {
+                operand.grad_value += derivatives[i] * grad.value;
+                operand.grad_flags = GradFlags::None;
+            } else {
+                mark(arena.operands(id)[i]);
+                pass_to(operand, Scalar::real(derivatives[i]), grad);
+            }
+            ++i;
         }
     }
 }

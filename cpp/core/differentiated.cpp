@@ -17,7 +17,7 @@ std::uint32_t Arena::make_group(std::span<const NodeId> operands) {
         group.ids.assign(operands.begin(), operands.end());
         group.nodes.clear();
         for (const NodeId operand : operands) {
-            group.nodes.push_back(&node(operand));
+            group.nodes.add(node(operand));
         }
     } catch (...) {
         groups_.give_back(number);

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "core/node.hpp"
+#include "core/node_runs.hpp"
 
 namespace mgx {
 
 // Their operands. It holds one count of each for all the nodes that share it.
 struct OperandGroup {
     std::vector<NodeId> ids;
-    std::vector<Node*> nodes;
+    NodeRuns nodes;
     std::uint32_t users = 0;  // nodes, and its maker
 
     [[nodiscard]] bool is_large() const noexcept { return ids.capacity() > 64; }
