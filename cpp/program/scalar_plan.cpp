@@ -3,9 +3,8 @@
 //
 // Finding out what to do next takes longer than an addition, above all where the processor cannot
 // foresee it. So a program that has much to do at any time is done in runs of steps with one
-// operation. One that has not, as it computes each number from the last, is done step by step: a
-// step often uses the result of the one before, which is passed on in a register, and the adjoint
-// on the way back. Through memory it would take longer than the arithmetic.
+// operation. One that has not, as it computes each number from the last, is done step by step; see
+// scalar_plan_steps.cpp.
 //
 // All values are kept in one array, adjoints in another like it. Affine instructions are computed
 // by the eager engine's own kernels.
@@ -21,6 +20,7 @@
 #include "core/errors.hpp"
 #include "core/forward.hpp"
 #include "program/evaluate.hpp"
+#include "program/powers.hpp"
 #include "program/schedule.hpp"
 
 namespace mgx {
@@ -160,31 +160,6 @@ void ScalarPlan::Order::find_ways(std::span<const std::uint32_t> uses,
     }
 }
 
-namespace {
-
-// Powers with the exponents that programs are full of need no logarithm.
-MGX_ALWAYS_INLINE double power(double x, double exponent) {
-    if (exponent == 2.0 && std::fabs(x) < 1e150) {
-        return x * x;
-    }
-    if (exponent == -1.0 && std::fabs(x) > 1e-300) {
-        return 1.0 / x;
-    }
-    return pow(Scalar::real(x), Scalar::real(exponent)).value;
-}
-
-MGX_ALWAYS_INLINE double power_derivative(double x, double exponent, double result) {
-    if (exponent == 2.0) {
-        return 2.0 * x;
-    }
-    if (exponent == -1.0 && std::fabs(result) < 1e150) {
-        return -(result * result);
-    }
-    return pow_derivative_by_base(Scalar::real(x), Scalar::real(exponent)).value;
-}
-
-}  // namespace
-
 void ScalarPlan::forward(double* values, Workspace& workspace) const {
     for (const auto& [result, number] : constants_) {
         values[result] = number;
@@ -246,58 +221,6 @@ void ScalarPlan::forward_in_runs(double* values, Workspace& workspace) const {
             default:
                 MGX_UNREACHABLE();
         }
-    }
-}
-
-void ScalarPlan::forward_step_by_step(std::span<const Step> steps, double* values,
-                                      Workspace& workspace) const {
-    double last = 0.0;  // result
-    for (const Step& step : steps) {
-        switch (step.code) {
-#define MGX_UNARY(Name, ...)                                           \
-    case code(Op::Name, Way::Plain):                                   \
-        last = evaluate<Op::Name>(Scalar::real(values[step.x])).value; \
-        break;                                                         \
-    case code(Op::Name, Way::X):                                       \
-    case code(Op::Name, Way::OnlyX):                                   \
-        last = evaluate<Op::Name>(Scalar::real(last)).value;           \
-        break;
-#define MGX_BINARY_OF(Name, x, y)                                      \
-    last = evaluate<Op::Name>(Scalar::real(x), Scalar::real(y)).value; \
-    break;
-#define MGX_BINARY(Name, ...)                               \
-    case code(Op::Name, Way::Plain):                        \
-    case code(Op::Name, Way::PlainFixed):                   \
-        MGX_BINARY_OF(Name, values[step.x], values[step.y]) \
-    case code(Op::Name, Way::X):                            \
-    case code(Op::Name, Way::OnlyX):                        \
-    case code(Op::Name, Way::XFixed):                       \
-    case code(Op::Name, Way::OnlyXFixed):                   \
-        MGX_BINARY_OF(Name, last, values[step.y])           \
-    case code(Op::Name, Way::Y):                            \
-    case code(Op::Name, Way::OnlyY):                        \
-        MGX_BINARY_OF(Name, values[step.x], last)           \
-    case code(Op::Name, Way::Both):                         \
-    case code(Op::Name, Way::OnlyBoth):                     \
-        MGX_BINARY_OF(Name, last, last)
-#include "core/ops.def"
-#undef MGX_UNARY
-#undef MGX_BINARY
-#undef MGX_BINARY_OF
-            case code(Op::PowConstant, Way::Plain):
-                last = power(values[step.x], exponents_[step.y]);
-                break;
-            case code(Op::PowConstant, Way::X):
-            case code(Op::PowConstant, Way::OnlyX):
-                last = power(last, exponents_[step.y]);
-                break;
-            case code(Op::Custom, Way::Plain):
-                forward(program_.instructions[step.y], step.y, values, workspace);
-                continue;
-            default:
-                MGX_UNREACHABLE();
-        }
-        values[step.result] = last;
     }
 }
 
@@ -411,73 +334,6 @@ void ScalarPlan::backward_in_runs(const Order& order, const double* values, doub
                     --result;
                     backward(program_.instructions[step->y], step->y, values, adjoints, workspace);
                 }
-                break;
-            default:
-                MGX_UNREACHABLE();
-        }
-    }
-}
-
-void ScalarPlan::backward_step_by_step(std::span<const Step> steps, const double* values,
-                                       double* adjoints, Workspace& workspace) const {
-    double adjoint = steps.empty() ? 0.0 : adjoints[steps.back().result];
-    for (std::size_t i = steps.size(); i-- > 0;) {
-        const Step& step = steps[i];
-        const std::uint32_t before = i > 0 ? steps[i - 1].result : step.result;
-        switch (step.code) {
-#define MGX_UNARY_OF(Name, which, derivative, body)            \
-    case code(Op::Name, Way::which): {                         \
-        [[maybe_unused]] const double x = values[step.x];      \
-        [[maybe_unused]] const double y = values[step.result]; \
-        const double by_x = (derivative) * adjoint;            \
-        body;                                                  \
-        break;                                                 \
-    }
-#define MGX_UNARY(Name, method, label, value_, derivative, ...)                                 \
-    MGX_UNARY_OF(Name, Plain, derivative, adjoints[step.x] += by_x; adjoint = adjoints[before]) \
-    MGX_UNARY_OF(Name, X, derivative, adjoints[before] = adjoint = adjoints[before] + by_x)     \
-    MGX_UNARY_OF(Name, OnlyX, derivative, adjoint = by_x)
-#define MGX_BINARY_OF(Name, which, left_derivative, right_derivative, body)      \
-    case code(Op::Name, Way::which): {                                           \
-        [[maybe_unused]] const Scalar x = Scalar::real(values[step.x]);          \
-        [[maybe_unused]] const Scalar y = Scalar::real(values[step.y]);          \
-        const double by_x = (left_derivative).value * adjoint;                   \
-        [[maybe_unused]] const double by_y = (right_derivative).value * adjoint; \
-        body;                                                                    \
-        break;                                                                   \
-    }
-#define MGX_BINARY(Name, method, label, value_, left, right, ...)                                  \
-    MGX_BINARY_OF(Name, Plain, left, right, adjoints[step.x] += by_x; adjoints[step.y] += by_y;    \
-                  adjoint = adjoints[before])                                                      \
-    MGX_BINARY_OF(Name, PlainFixed, left, right, adjoints[step.x] += by_x;                         \
-                  adjoint = adjoints[before])                                                      \
-    MGX_BINARY_OF(Name, X, left, right, adjoints[step.y] += by_y;                                  \
-                  adjoints[before] = adjoint = adjoints[before] + by_x)                            \
-    MGX_BINARY_OF(Name, XFixed, left, right, adjoints[before] = adjoint = adjoints[before] + by_x) \
-    MGX_BINARY_OF(Name, Y, left, right, adjoints[step.x] += by_x;                                  \
-                  adjoints[before] = adjoint = adjoints[before] + by_y)                            \
-    MGX_BINARY_OF(Name, Both, left, right,                                                         \
-                  adjoints[before] = adjoint = adjoints[before] + (by_x + by_y))                   \
-    MGX_BINARY_OF(Name, OnlyX, left, right, adjoints[step.y] += by_y; adjoint = by_x)              \
-    MGX_BINARY_OF(Name, OnlyXFixed, left, right, adjoint = by_x)                                   \
-    MGX_BINARY_OF(Name, OnlyY, left, right, adjoints[step.x] += by_x; adjoint = by_y)              \
-    MGX_BINARY_OF(Name, OnlyBoth, left, right, adjoint = by_x + by_y)
-#include "core/ops.def"
-#undef MGX_UNARY
-#undef MGX_UNARY_OF
-#undef MGX_BINARY
-#undef MGX_BINARY_OF
-            case code(Op::PowConstant, Way::Plain):
-            case code(Op::PowConstant, Way::X):
-            case code(Op::PowConstant, Way::OnlyX):
-                adjoints[step.x] +=
-                    power_derivative(values[step.x], exponents_[step.y], values[step.result]) *
-                    adjoint;
-                adjoint = adjoints[before];
-                break;
-            case code(Op::Custom, Way::Plain):
-                backward(program_.instructions[step.y], step.y, values, adjoints, workspace);
-                adjoint = adjoints[before];
                 break;
             default:
                 MGX_UNREACHABLE();
