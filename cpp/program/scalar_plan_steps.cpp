@@ -7,6 +7,8 @@
 // Either function is made of pieces, one for each code that a step may have. A piece begins with
 // MGX_STEP and ends with MGX_JUMP, which goes on with the piece of `step`.
 
+#include <iterator>
+
 #include "core/compiler.hpp"
 #include "core/forward.hpp"
 #include "program/powers.hpp"

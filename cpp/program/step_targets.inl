@@ -23,6 +23,7 @@ static const void* const targets[] = {
 #include "core/ops.def"
 };
 // clang-format on
+static_assert(std::size(targets) == op_count * ways);
 
 #undef MGX_UNARY
 #undef MGX_BINARY
