@@ -31,7 +31,7 @@ namespace {
 constexpr std::size_t long_run = 100'000;
 
 [[nodiscard]] std::size_t work_of(const Program& program, std::size_t samples) noexcept {
-    return samples * (program.operands.size() + 1);
+    return samples * (program.nodes + 1);
 }
 
 // Give way to other threads and to signals such as Ctrl-C.
@@ -55,20 +55,11 @@ py::array_t<double> array_like(const Leaf& leaf, std::optional<std::size_t> lead
     return py::array_t<double>(shape);
 }
 
-std::vector<NodeId> ids_of(const std::vector<LiveNode>& nodes) {
-    std::vector<NodeId> ids;
-    ids.reserve(nodes.size());
-    for (const LiveNode node : nodes) {
-        ids.push_back(node.id);
-    }
-    return ids;
-}
-
 // The group of these operands and of the Values among the arguments, and the derivatives by them.
 std::pair<std::uint32_t, std::vector<double>> group_with_arguments(
-    const Arguments& arguments, const std::vector<LiveNode>& captured,
+    const Arguments& arguments, std::span<const NodeId> captured,
     const std::vector<double>& adjoints, std::size_t inputs) {
-    std::vector<NodeId> operands = ids_of(captured);
+    std::vector<NodeId> operands(captured.begin(), captured.end());
     const auto first = adjoints.begin() + static_cast<std::ptrdiff_t>(inputs);
     std::vector<double> derivatives(first, first + static_cast<std::ptrdiff_t>(captured.size()));
     std::unordered_map<NodeId, std::size_t> places;
@@ -85,7 +76,7 @@ std::pair<std::uint32_t, std::vector<double>> group_with_arguments(
             derivatives[place->second] += adjoints[leaf.first_input];
         }
     }
-    return {arena.make_group(operands), std::move(derivatives)};
+    return {arena.make_group(std::move(operands)), std::move(derivatives)};
 }
 
 bool has_values(const Arguments& arguments) noexcept {
@@ -96,14 +87,15 @@ bool has_values(const Arguments& arguments) noexcept {
 }  // namespace
 
 Compiled::Compiled(Program program, std::string structure, std::vector<PassStatistics> statistics,
-                   std::vector<LiveNode> captured)
+                   std::vector<NodeId> captured)
     : prepared_(std::move(program)),
       structure_(std::move(structure)),
       statistics_(std::move(statistics)),
-      captured_(std::move(captured)),
-      group_(arena.make_group(ids_of(captured_))) {}
+      group_(arena.make_group(std::move(captured))) {}
 
 Compiled::~Compiled() { arena.release_group(group_); }
+
+std::span<const NodeId> Compiled::captured_nodes() const noexcept { return arena.group(group_); }
 
 const Compiled::Prepared& Compiled::for_one_sample() {
     if (reordered_ == nullptr) {
@@ -181,7 +173,7 @@ void Compiled::forward(const ScalarPlan& plan, Memory& memory) const {
 }
 
 bool Compiled::has_gradient(const Arguments& arguments) const noexcept {
-    return !captured_.empty() || has_values(arguments);
+    return program().captured > 0 || has_values(arguments);
 }
 
 py::object Compiled::differentiated(const Arguments& arguments, double data,
@@ -193,7 +185,7 @@ py::object Compiled::differentiated(const Arguments& arguments, double data,
         return wrapped(arena.differentiated(data, group_, adjoints, program().inputs));
     }
     auto [group, derivatives] =
-        group_with_arguments(arguments, captured_, adjoints, program().inputs);
+        group_with_arguments(arguments, captured_nodes(), adjoints, program().inputs);
     LiveNode result;
     try {
         result = arena.differentiated(data, group, derivatives, 0);
@@ -206,7 +198,7 @@ py::object Compiled::differentiated(const Arguments& arguments, double data,
 }
 
 py::list Compiled::call(const Arguments& arguments) {
-    const bool by_captured = !captured_.empty();
+    const bool by_captured = program().captured > 0;
     const bool by_inputs = has_values(arguments);
     const ScalarPlan& plan = scalar_plan(by_inputs, by_captured);
     auto memory = idle_.take();
@@ -385,8 +377,8 @@ py::list Compiled::stats() const {
 
 py::list Compiled::captured() const {
     py::list values;
-    for (const LiveNode node : captured_) {
-        values.append(checked(wrapper_of(node)));
+    for (const NodeId id : captured_nodes()) {
+        values.append(checked(wrapper_of(arena.live(id))));
     }
     return values;
 }
@@ -414,15 +406,28 @@ Column<Number> column(std::size_t rows, Get get) {
     return made;
 }
 
+// Where ranges of values begin, and how long they are.
+py::tuple columns(const ValueRanges& values) {
+    const auto ranges = values.ranges();
+    return py::make_tuple(
+        column<std::uint32_t>(ranges.size(), [&](std::size_t i) { return ranges[i].first; }),
+        column<std::uint32_t>(ranges.size(), [&](std::size_t i) { return ranges[i].count; }));
+}
+
 }  // namespace
 
 py::tuple Compiled::state() const {
     const auto& instructions = program().instructions;
     const std::size_t rows = instructions.size();
     py::list values;
-    for (const LiveNode node : captured_) {
+    for (const NodeId id : captured_nodes()) {
+        const LiveNode node = arena.live(id);
         values.append(node.node->op == Op::Leaf ? checked(wrapper_of(node))
                                                 : wrapped(arena.leaf(node.node->data())));
+    }
+    py::list parameters;
+    for (const auto& [weights, biases] : program().parameters) {
+        parameters.append(py::make_tuple(columns(weights), columns(biases)));
     }
     return py::make_tuple(
         operation_names(), structure_, program().inputs, values,
@@ -430,15 +435,17 @@ py::tuple Compiled::state() const {
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].op; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].operand_count; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].results; }),
+        column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].parameters; }),
         column<double>(rows, [&](std::size_t i) { return instructions[i].number; }),
         column<std::uint32_t>(program().operands.size(),
                               [&](std::size_t i) { return program().operands[i]; }),
-        column<std::uint32_t>(program().outputs.size(),
-                              [&](std::size_t i) { return program().outputs[i]; }));
+        parameters, column<std::uint32_t>(program().outputs.size(), [&](std::size_t i) {
+            return program().outputs[i];
+        }));
 }
 
 std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
-    if (state.size() != 11 || !py::object(state[0]).equal(operation_names())) {
+    if (state.size() != 13 || !py::object(state[0]).equal(operation_names())) {
         throw py::value_error("the program was pickled by another version of microgradx");
     }
     const auto values = state[3].cast<py::list>();
@@ -446,9 +453,11 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
     const auto ops = state[5].cast<Column<std::uint8_t>>();
     const auto counts = state[6].cast<Column<std::uint32_t>>();
     const auto results = state[7].cast<Column<std::uint32_t>>();
-    const auto numbers = state[8].cast<Column<double>>();
-    const auto operands = state[9].cast<Column<std::uint32_t>>();
-    const auto outputs = state[10].cast<Column<std::uint32_t>>();
+    const auto numbers_of_parameters = state[8].cast<Column<std::uint32_t>>();
+    const auto numbers = state[9].cast<Column<double>>();
+    const auto operands = state[10].cast<Column<std::uint32_t>>();
+    const auto parameters = state[11].cast<py::list>();
+    const auto outputs = state[12].cast<Column<std::uint32_t>>();
     const auto check = [](bool is_valid) {
         if (!is_valid) {
             throw py::value_error("the pickled program is damaged");
@@ -466,10 +475,28 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         }
         return made;
     };
+    const auto ranges = [&](const py::handle& columns) {
+        const auto [firsts, lengths] =
+            columns.cast<std::pair<Column<std::uint32_t>, Column<std::uint32_t>>>();
+        check(firsts.size() == lengths.size());
+        ValueRanges made;
+        for (py::ssize_t i = 0; i < firsts.size(); ++i) {
+            made.append({ValueId{firsts.data()[i]}, lengths.data()[i]});
+        }
+        return made;
+    };
+    for (const py::handle one : parameters) {
+        const auto [weights, biases] = one.cast<std::pair<py::object, py::object>>();
+        program.parameters.push_back({ranges(weights), ranges(biases)});
+    }
+    const auto are_known = [&](const ValueRanges& ids) {
+        return std::ranges::all_of(
+            ids.ranges(), [&](const ValueRange& range) { return range.end() <= program.values; });
+    };
     const py::ssize_t rows = kinds.size();
     check(py::isinstance<py::str>(state[1]));
     check(ops.size() == rows && counts.size() == rows && results.size() == rows &&
-          numbers.size() == rows);
+          numbers.size() == rows && numbers_of_parameters.size() == rows);
     std::span<const std::uint32_t> rest(operands.data(), static_cast<std::size_t>(operands.size()));
     for (py::ssize_t i = 0; i < rows; ++i) {
         const std::uint32_t count = counts.data()[i];
@@ -479,19 +506,24 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         instruction.kind = Instruction::Kind{kinds.data()[i]};
         instruction.op = Op{ops.data()[i]};
         instruction.results = results.data()[i];
+        instruction.parameters = numbers_of_parameters.data()[i];
         instruction.number = numbers.data()[i];
         instruction.operand_count = count;
-        check(is_well_formed(instruction));
+        check(program.is_well_formed(instruction));
+        if (instruction.kind == Instruction::Kind::Affine) {
+            const auto& [weights, biases] = program.parameters_of(instruction);
+            check(are_known(weights) && are_known(biases));
+        }
         program.append(instruction, list(rest.first(count)));
         rest = rest.subspan(count);
     }
     program.outputs = list({outputs.data(), static_cast<std::size_t>(outputs.size())});
-    std::vector<LiveNode> captured;
+    std::vector<NodeId> captured;
     for (const py::handle value : values) {
         if (!is_value(value.ptr()) || !has_node(as_value(value.ptr()))) {
             throw py::value_error("the pickled program is damaged");
         }
-        captured.push_back(live_node(as_value(value.ptr())));
+        captured.push_back(as_value(value.ptr())->node);
     }
     return std::make_shared<Compiled>(std::move(program), state[1].cast<std::string>(),
                                       std::vector<PassStatistics>{}, std::move(captured));

@@ -19,7 +19,7 @@ class Compiled {
 public:
     // The program is of arguments with this structure.
     Compiled(Program program, std::string structure, std::vector<PassStatistics> statistics,
-             std::vector<LiveNode> captured);
+             std::vector<NodeId> captured);
     Compiled(const Compiled&) = delete;
     Compiled& operator=(const Compiled&) = delete;
     ~Compiled();
@@ -58,6 +58,7 @@ public:
 
 private:
     [[nodiscard]] const Program& program() const noexcept { return prepared_.program; }
+    [[nodiscard]] std::span<const NodeId> captured_nodes() const noexcept;
 
     // A program with the tables of its weights.
     struct Prepared {
@@ -90,7 +91,6 @@ private:
     std::unique_ptr<Prepared> reordered_;  // for one sample, once it is needed
     std::string structure_;
     std::vector<PassStatistics> statistics_;
-    std::vector<LiveNode> captured_;
     std::uint32_t group_;  // of the captured nodes, which it holds
     std::map<std::string, std::unique_ptr<ScalarPlan>> scalar_plans_;
     std::map<std::string, std::unique_ptr<LanePlan>> lane_plans_;

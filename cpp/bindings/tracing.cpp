@@ -78,9 +78,14 @@ public:
         Recording recording = recorder_.record(input_nodes, output_nodes);
         std::vector<PassStatistics> statistics;
         Program program = optimise(std::move(recording.program), statistics);
-        std::vector<LiveNode> captured;
-        for (const std::uint32_t number : order_captured(program)) {
-            captured.push_back(recording.captured[number]);
+        std::vector<NodeId> captured = std::move(recording.captured);
+        if (const auto order = order_captured(program); order.has_value()) {
+            std::vector<NodeId> ordered;
+            ordered.reserve(captured.size());
+            for (const std::uint32_t number : *order) {
+                ordered.push_back(captured[number]);
+            }
+            captured = std::move(ordered);
         }
         return std::make_shared<Compiled>(std::move(program), std::move(structure),
                                           std::move(statistics), std::move(captured));

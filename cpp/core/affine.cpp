@@ -72,8 +72,12 @@ FusedParts Arena::fused_parts(LiveNode dot) noexcept {
     const Application& parts = application(*dot.node);
     const AffineMap& map = maps_[parts.map];
     const std::size_t row = row_of(*dot.node);
-    return {std::span(map.nodes).subspan(row * map.terms(), map.terms()), parts.inputs,
-            map.nodes[map.bias_of(row)], map.activations[row], map.scale};
+    return {static_cast<std::uint32_t>(dot.node->operands[0]),
+            std::span(map.nodes).subspan(row * map.terms(), map.terms()),
+            parts.inputs,
+            map.nodes[map.bias_of(row)],
+            map.activations[row],
+            map.scale};
 }
 
 void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs,

@@ -59,6 +59,7 @@ struct Input {
 // What a Dot stands for: `activation(bias + weights[0]*inputs[0] + ...)`, or without weights
 // `bias + inputs[0] + ...`, which is multiplied by `scale` if the activation is Op::Mul.
 struct FusedParts {
+    std::uint32_t application;  // which it is a row of
     std::span<const LiveNode> weights;
     std::span<const Input> inputs;
     LiveNode bias;

@@ -85,8 +85,11 @@ public:
 
     // Results that come with their derivatives; see differentiated.cpp. The operands of several are
     // a group, without repetitions, which its maker gives up with release_group.
-    [[nodiscard]] std::uint32_t make_group(std::span<const NodeId> operands);
+    [[nodiscard]] std::uint32_t make_group(std::vector<NodeId> operands);
     void release_group(std::uint32_t number) noexcept;
+    [[nodiscard]] std::span<const NodeId> group(std::uint32_t number) noexcept {
+        return groups_[number].ids;
+    }
     [[nodiscard]] const NodeRuns& nodes_of_group(std::uint32_t number) noexcept {
         return groups_[number].nodes;
     }

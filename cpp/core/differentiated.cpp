@@ -5,28 +5,28 @@
 // operands: these are a group, which counts its users, so that a result need not count each
 // operand. The node's `operands` are the numbers of the group and of the derivatives.
 
+#include <utility>
+
 #include "core/arena.hpp"
 #include "core/waiting.hpp"
 
 namespace mgx {
 
-std::uint32_t Arena::make_group(std::span<const NodeId> operands) {
+std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
     const std::uint32_t number = groups_.take();
     OperandGroup& group = groups_[number];
     try {
-        group.ids.assign(operands.begin(), operands.end());
         group.nodes.clear();
         for (const NodeId operand : operands) {
             group.nodes.add(node(operand));
         }
+        group.ids = std::move(operands);
     } catch (...) {
         groups_.give_back(number);
         throw;
     }
     group.users = 1;
-    for (const NodeId operand : operands) {
-        retain(live(operand));
-    }
+    group.for_each([this](LiveNode operand) { retain(operand); });
     return number;
 }
 
@@ -55,9 +55,7 @@ void Arena::release_group(std::uint32_t number) noexcept {
 void Arena::leave_group(std::uint32_t number, Waiting& waiting) noexcept {
     OperandGroup& group = groups_[number];
     if (--group.users == 0) {
-        for (const NodeId operand : group.ids) {
-            release_operand(live(operand), waiting);
-        }
+        group.for_each([&](LiveNode operand) { release_operand(operand, waiting); });
         groups_.give_back(number);
     }
 }

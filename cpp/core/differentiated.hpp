@@ -16,6 +16,15 @@ struct OperandGroup {
     NodeRuns nodes;
     std::uint32_t users = 0;  // nodes, and its maker
 
+    template <typename Visitor>
+    void for_each(Visitor visit) const {
+        auto id = ids.begin();
+        for (const NodeRuns::Run run : nodes) {
+            for (Node& node : run) {
+                visit(LiveNode{&node, *id++});
+            }
+        }
+    }
     [[nodiscard]] bool is_large() const noexcept { return ids.capacity() > 64; }
 };
 

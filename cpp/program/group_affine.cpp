@@ -1,4 +1,4 @@
-// Layers from the neurons that users write one by one.
+// Layers from the neurons that users write one by one, and from layers of the same inputs.
 //
 // A Dot whose terms each have a factor that is captured or constant, and whose start is too, is a
 // row of an affine map: these factors are its weights, the others its inputs. Rows with the same
@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "program/passes.hpp"
 
@@ -18,15 +19,13 @@ using Kind = Instruction::Kind;
 
 struct Group {
     std::vector<ValueId> inputs;
-    std::vector<std::uint32_t> dots;
+    std::vector<std::uint32_t> parts;  // Dots and Affines
 };
 
 class AffineGrouper {
 public:
     explicit AffineGrouper(const Program& program) : program_(program), is_weight_(program.values) {
-        for (std::size_t i = 0; i < program.captured; ++i) {
-            is_weight_[index_of(program.captured_value(i))] = 1;
-        }
+        std::fill_n(is_weight_.begin() + program.inputs, program.captured, 1);
         for (const Instruction& instruction : program.instructions) {
             if (instruction.kind == Kind::Constant) {
                 is_weight_[index_of(instruction.first_result)] = 1;
@@ -34,22 +33,33 @@ public:
         }
     }
 
-    // Whether there are any rows.
+    // Whether there is anything to group.
     [[nodiscard]] bool find() {
         for (std::uint32_t i = 0; i < program_.instructions.size(); ++i) {
-            if (program_.instructions[i].kind == Kind::Dot && is_row(program_.instructions[i])) {
+            const Instruction& instruction = program_.instructions[i];
+            if (instruction.kind == Kind::Dot && is_row(instruction)) {
+                const auto operands = program_.operands_of(instruction);
+                inputs_.clear();
+                for (std::size_t term = 1; term < operands.size(); term += 2) {
+                    inputs_.push_back(factors(operands, term).second);
+                }
+                enter(i);
+            } else if (instruction.kind == Kind::Affine &&
+                       instruction.op == Instruction::no_activation) {
+                const auto operands = program_.operands_of(instruction);
+                inputs_.assign(operands.begin(), operands.end());
                 enter(i);
             }
         }
-        return !groups_.empty();
+        return std::ranges::any_of(groups_, [this](const Group& group) { return changes(group); });
     }
 
     [[nodiscard]] Program rewrite() const {
         Rewriter rewriter(program_);
         std::vector<const Group*> group_of(program_.instructions.size());
         for (const Group& group : groups_) {
-            for (const std::uint32_t dot : group.dots) {
-                group_of[dot] = &group;
+            for (const std::uint32_t part : group.parts) {
+                group_of[part] = changes(group) ? &group : nullptr;
             }
         }
         for (const Instruction& instruction : program_.instructions) {
@@ -59,7 +69,7 @@ public:
         }
         for (std::uint32_t i = 0; i < program_.instructions.size(); ++i) {
             const Group* const group = group_of[i];
-            if (group != nullptr && group->dots.front() == i) {
+            if (group != nullptr && group->parts.front() == i) {
                 append(*group, rewriter);
             } else if (group == nullptr && program_.instructions[i].kind != Kind::Constant) {
                 rewriter.copy(program_.instructions[i]);
@@ -69,6 +79,12 @@ public:
     }
 
 private:
+    // Whether it is anything but an Affine already.
+    [[nodiscard]] bool changes(const Group& group) const noexcept {
+        return group.parts.size() > 1 ||
+               program_.instructions[group.parts.front()].kind == Kind::Dot;
+    }
+
     [[nodiscard]] bool is_weight(ValueId value) const noexcept {
         return is_weight_[index_of(value)] != 0;
     }
@@ -93,13 +109,11 @@ private:
                                       : std::pair{operands[i + 1], operands[i]};
     }
 
-    void enter(std::uint32_t dot) {
-        const auto operands = program_.operands_of(program_.instructions[dot]);
-        inputs_.clear();
-        std::size_t hash = operands.size();
-        for (std::size_t i = 1; i < operands.size(); i += 2) {
-            inputs_.push_back(factors(operands, i).second);
-            hash = (hash ^ index_of(inputs_.back())) * 0x9E3779B97F4A7C15U;
+    // Put the instruction, whose inputs are in `inputs_`, into the group of these.
+    void enter(std::uint32_t instruction) {
+        std::size_t hash = inputs_.size();
+        for (const ValueId input : inputs_) {
+            hash = (hash ^ index_of(input)) * 0x9E3779B97F4A7C15U;
         }
         const auto [first, last] = by_inputs_.equal_range(hash);
         const auto found = std::find_if(first, last, [this](const auto& entry) {
@@ -107,35 +121,41 @@ private:
         });
         if (found == last) {
             by_inputs_.emplace(hash, groups_.size());
-            groups_.push_back({inputs_, {dot}});
+            groups_.push_back({inputs_, {instruction}});
         } else {
-            groups_[found->second].dots.push_back(dot);
+            groups_[found->second].parts.push_back(instruction);
         }
     }
 
     void append(const Group& group, Rewriter& rewriter) const {
-        std::vector<ValueId> operands;
-        operands.reserve((group.inputs.size() + 1) * (group.dots.size() + 1));
+        std::vector<ValueId> inputs;
+        inputs.reserve(group.inputs.size());
         for (const ValueId input : group.inputs) {
-            operands.push_back(rewriter(input));
+            inputs.push_back(rewriter(input));
         }
-        for (const std::uint32_t dot : group.dots) {
-            const auto of_dot = program_.operands_of(program_.instructions[dot]);
-            for (std::size_t i = 1; i < of_dot.size(); i += 2) {
-                operands.push_back(rewriter(factors(of_dot, i).first));
+        AffineParameters parameters;
+        for (const std::uint32_t part : group.parts) {
+            const Instruction& instruction = program_.instructions[part];
+            const auto operands = program_.operands_of(instruction);
+            if (instruction.kind == Kind::Affine) {
+                const auto& [weights, biases] = program_.parameters_of(instruction);
+                parameters.weights.append(rewriter(weights));
+                parameters.biases.append(rewriter(biases));
+                continue;
             }
+            for (std::size_t i = 1; i < operands.size(); i += 2) {
+                parameters.weights.append(rewriter(factors(operands, i).first));
+            }
+            parameters.biases.append(rewriter(operands.front()));
         }
-        for (const std::uint32_t dot : group.dots) {
-            const auto of_dot = program_.operands_of(program_.instructions[dot]);
-            operands.push_back(rewriter(of_dot.front()));
-        }
-        Instruction affine;
-        affine.kind = Kind::Affine;
-        affine.results = static_cast<std::uint32_t>(group.dots.size());
-        const auto result = static_cast<std::uint32_t>(rewriter.program().append(affine, operands));
-        for (std::uint32_t row = 0; row < affine.results; ++row) {
-            rewriter.rename(program_.instructions[group.dots[row]].first_result,
-                            ValueId{result + row});
+        auto result = static_cast<std::uint32_t>(
+            rewriter.program().append_affine({}, inputs, std::move(parameters)));
+        for (const std::uint32_t part : group.parts) {
+            const Instruction& instruction = program_.instructions[part];
+            for (std::uint32_t row = 0; row < instruction.results; ++row) {
+                rewriter.rename(ValueId{static_cast<std::uint32_t>(instruction.first_result) + row},
+                                ValueId{result++});
+            }
         }
     }
 

@@ -78,7 +78,7 @@ void LanePlan::prepare(Workspace& workspace, std::size_t stride) const {
     for (const Step& step : steps_) {
         const Instruction& instruction = program_.instructions[step.instruction];
         if (instruction.kind == Kind::Affine) {
-            for (std::size_t term = 0; term < instruction.terms(); ++term) {
+            for (std::size_t term = 0; term < instruction.operand_count; ++term) {
                 const Place& place = places_[step.first_place + 1 + term];
                 workspace.inputs[step.first_pointer + term] = at(place.value);
                 workspace.input_adjoints[step.first_pointer + term] = at(place.adjoint);

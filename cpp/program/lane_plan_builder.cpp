@@ -90,11 +90,9 @@ private:
     [[nodiscard]] std::span<const ValueId> lane_operands(std::uint32_t number) const noexcept {
         const Instruction& instruction = program_.instructions[number];
         const auto operands = program_.operands_of(instruction);
-        if (instruction.kind == Kind::Affine) {
-            return operands.first(instruction.terms());
-        }
-        const bool has_table = plan_.tables_.number_of(number) != WeightTables::no_table;
-        return has_table ? operands.first(1) : operands;
+        const bool takes_from_table = instruction.kind == Kind::Take &&
+                                      plan_.tables_.number_of(number) != WeightTables::no_table;
+        return takes_from_table ? operands.first(1) : operands;
     }
 
     // Whether the backward step looks at the operands and at the result.
@@ -261,8 +259,9 @@ private:
                 plan_.places_.push_back(place_of(operand));
             }
             if (instruction.kind == Kind::Affine) {
-                plan_.pointers_ += instruction.terms();
-                plan_.most_terms_ = std::max(plan_.most_terms_, instruction.terms());
+                const std::size_t terms = instruction.operand_count;
+                plan_.pointers_ += terms;
+                plan_.most_terms_ = std::max(plan_.most_terms_, terms);
             }
             plan_.steps_.push_back(made);
         }
@@ -306,7 +305,7 @@ private:
             return false;
         }
         std::vector<std::uint32_t> given;
-        for (std::size_t i = 1; i <= instruction.terms(); ++i) {
+        for (std::size_t i = 1; i <= instruction.operand_count; ++i) {
             if (const Place& input = plan_.places_[step.first_place + i];
                 input.adjoint != no_slot) {
                 given.push_back(input.adjoint);

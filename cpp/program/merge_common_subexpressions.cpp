@@ -56,6 +56,9 @@ private:
             mixed ^= mixed >> 29;
         };
         mix(std::bit_cast<std::uint64_t>(it.number));
+        if (it.kind == Instruction::Kind::Affine) {
+            mix(index_of(program_.parameters_of(it).weights.ranges().front().first));
+        }
         for (const ValueId operand : program_.operands_of(it)) {
             mix(index_of(first_same(operand)));
         }
@@ -67,6 +70,10 @@ private:
             one.operand_count != other.operand_count ||
             std::bit_cast<std::uint64_t>(one.number) !=
                 std::bit_cast<std::uint64_t>(other.number)) {
+            return false;
+        }
+        if (one.kind == Instruction::Kind::Affine && one.parameters != other.parameters &&
+            program_.parameters_of(one) != program_.parameters_of(other)) {
             return false;
         }
         const auto operands = program_.operands_of(one);

@@ -2,6 +2,7 @@
 // order in which its kernel reads them, so that they need not be gathered into an array before.
 
 #include <algorithm>
+#include <utility>
 
 #include "program/passes.hpp"
 
@@ -11,9 +12,19 @@ namespace {
 
 using Kind = Instruction::Kind;
 
+// Whether all weights stand side by side as they are.
+[[nodiscard]] bool is_ordered(const Program& program) {
+    return std::ranges::all_of(program.parameters, [](const AffineParameters& its) {
+        return its.weights.ranges().size() == 1 && its.biases.ranges().size() == 1;
+    });
+}
+
 }  // namespace
 
-std::vector<std::uint32_t> order_captured(Program& program) {
+std::optional<std::vector<std::uint32_t>> order_captured(Program& program) {
+    if (is_ordered(program)) {
+        return std::nullopt;
+    }
     std::vector<std::uint32_t> order;
     std::vector<char> is_placed(program.captured);
     const auto place = [&](ValueId value) {
@@ -27,10 +38,8 @@ std::vector<std::uint32_t> order_captured(Program& program) {
     };
     for (const Instruction& instruction : program.instructions) {
         if (instruction.kind == Kind::Affine) {
-            for (const ValueId weight :
-                 program.operands_of(instruction).subspan(instruction.terms())) {
-                place(weight);
-            }
+            program.parameters_of(instruction).weights.for_each(place);
+            program.parameters_of(instruction).biases.for_each(place);
         }
     }
     for (std::size_t i = 0; i < program.captured; ++i) {
@@ -47,6 +56,16 @@ std::vector<std::uint32_t> order_captured(Program& program) {
     };
     std::ranges::for_each(program.operands, rename);
     std::ranges::for_each(program.outputs, rename);
+    for (auto& [weights, biases] : program.parameters) {
+        for (ValueRanges* const values : {&weights, &biases}) {
+            ValueRanges ordered;
+            values->for_each([&](ValueId value) {
+                rename(value);
+                ordered.append(value);
+            });
+            *values = std::move(ordered);
+        }
+    }
     return order;
 }
 

@@ -3,6 +3,7 @@
 // The passes: each makes of a program another one that computes the same, to the last bit, with
 // less work, or gives it back as it is. Each is in a file of its name.
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -22,15 +23,17 @@ namespace mgx {
 // Chains of additions of products, `b + w0*x0 + w1*x1 + ...`, become Dots.
 [[nodiscard]] Program form_dots(Program program);
 
-// Dots of the same inputs whose weights are captured or constant become one Affine.
+// Dots and Affines of the same inputs, with weights that are captured or constant, become one
+// Affine.
 [[nodiscard]] Program group_affine(Program program);
 
 // An operation that is applied to all results of an Affine, and to nothing but them, becomes part
 // of it.
 [[nodiscard]] Program fold_activations(Program program);
 
-// Renumber the captured nodes so that weights stand side by side: the number that each had before.
-[[nodiscard]] std::vector<std::uint32_t> order_captured(Program& program);
+// Renumber the captured nodes so that weights stand side by side: the number that each had before,
+// or nothing if they do already.
+[[nodiscard]] std::optional<std::vector<std::uint32_t>> order_captured(Program& program);
 
 struct PassStatistics {
     std::string_view pass;

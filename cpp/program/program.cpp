@@ -1,13 +1,15 @@
 // A program in static single assignment form: each value is an input, a captured node or the result
 // of one instruction, and an instruction's operands precede its results. Operands of all
-// instructions lie in one array. A program does not change once it is made: a pass (passes.hpp)
-// makes another one of it.
+// instructions lie in one array, without the weights of layers, which may be more than all else
+// together by far and are lists of their own. A program does not change once it is made: a pass
+// (passes.hpp) makes another one of it.
 
 #include "program/program.hpp"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include "program/evaluate.hpp"
 
@@ -80,18 +82,18 @@ private:
     }
     // Values that follow one another as a range, long lists shortened.
     void add_values(std::span<const ValueId> values) {
+        ValueRanges ranges;
+        std::ranges::for_each(values, [&](ValueId value) { ranges.append(value); });
+        add_values(ranges);
+    }
+    void add_values(const ValueRanges& values) {
         std::size_t listed = 0;
-        for (std::size_t i = 0; i < values.size(); ++listed) {
-            if (listed == most_listed) {
+        for (const ValueRange& range : values.ranges()) {
+            if (listed++ == most_listed) {
                 text_ += " ... (" + std::to_string(values.size()) + " in all)";
                 return;
             }
-            std::size_t end = i + 1;
-            while (end < values.size() && index_of(values[end]) == index_of(values[end - 1]) + 1) {
-                ++end;
-            }
-            add_range(index_of(values[i]), end - i);
-            i = end;
+            add_range(index_of(range.first), range.count);
         }
     }
 
@@ -130,14 +132,14 @@ private:
                 }
                 break;
             case Instruction::Kind::Affine: {
-                const std::size_t terms = instruction.terms();
+                const auto& [weights, biases] = program_.parameters_of(instruction);
                 text_ += "affine(" + std::to_string(instruction.results) + " x " +
-                         std::to_string(terms) + ") weights";
-                add_values(operands.subspan(terms, terms * instruction.results));
+                         std::to_string(operands.size()) + ") weights";
+                add_values(weights);
                 text_ += " biases";
-                add_values(operands.last(instruction.results));
+                add_values(biases);
                 text_ += " inputs";
-                add_values(operands.first(terms));
+                add_values(operands);
                 if (instruction.op != Instruction::no_activation) {
                     text_ += " then ";
                     text_ += name(instruction.op);
@@ -160,30 +162,6 @@ private:
 
 }  // namespace
 
-bool is_well_formed(const Instruction& instruction) noexcept {
-    const std::uint32_t operands = instruction.operand_count;
-    const bool is_operation = !name(instruction.op).empty();
-    switch (instruction.kind) {
-        case Instruction::Kind::Constant:
-            return operands == 0 && instruction.results == 1;
-        case Instruction::Kind::Apply:
-            return is_operation && operands == (is_binary(instruction.op) ? 2U : 1U) &&
-                   instruction.results == 1;
-        case Instruction::Kind::Sum:
-            return operands > 0 && instruction.results == 1;
-        case Instruction::Kind::Dot:
-            return operands % 2 == 1 && instruction.results == 1;
-        case Instruction::Kind::Affine:
-            return instruction.results > 0 && operands > instruction.results &&
-                   (operands - instruction.results) % (instruction.results + 1) == 0 &&
-                   (instruction.op == Instruction::no_activation ||
-                    (is_operation && !is_binary(instruction.op)));
-        case Instruction::Kind::Take:
-            return operands > 1 && instruction.results == 1;
-    }
-    return false;
-}
-
 std::size_t Instruction::nodes() const noexcept {
     switch (kind) {
         case Kind::Constant:
@@ -195,7 +173,7 @@ std::size_t Instruction::nodes() const noexcept {
         case Kind::Dot:
             return operand_count - 1;
         case Kind::Affine:
-            return terms() * results * 2 + (op != no_activation ? results : 0);
+            return std::size_t{operand_count} * results * 2 + (op != no_activation ? results : 0);
     }
     return 0;
 }
@@ -218,26 +196,74 @@ ValueId Program::append_constant(double number) {
     return append(constant, {});
 }
 
+ValueId Program::append_affine(Instruction affine, std::span<const ValueId> its_inputs,
+                               AffineParameters its_parameters) {
+    affine.kind = Instruction::Kind::Affine;
+    affine.results = static_cast<std::uint32_t>(its_parameters.biases.size());
+    affine.parameters = static_cast<std::uint32_t>(parameters.size());
+    parameters.push_back(std::move(its_parameters));
+    return append(affine, its_inputs);
+}
+
+bool Program::is_well_formed(const Instruction& instruction) const noexcept {
+    const std::uint32_t its_operands = instruction.operand_count;
+    const bool is_operation = !name(instruction.op).empty();
+    if (instruction.kind != Instruction::Kind::Affine && instruction.results != 1) {
+        return false;
+    }
+    switch (instruction.kind) {
+        case Instruction::Kind::Constant:
+            return its_operands == 0;
+        case Instruction::Kind::Apply:
+            return is_operation && its_operands == (is_binary(instruction.op) ? 2U : 1U);
+        case Instruction::Kind::Sum:
+            return its_operands > 0;
+        case Instruction::Kind::Dot:
+            return its_operands % 2 == 1;
+        case Instruction::Kind::Affine:
+            return its_operands > 0 && instruction.results > 0 &&
+                   instruction.parameters < parameters.size() &&
+                   parameters_of(instruction).biases.size() == instruction.results &&
+                   parameters_of(instruction).weights.size() ==
+                       std::size_t{its_operands} * instruction.results &&
+                   (instruction.op == Instruction::no_activation ||
+                    (is_operation && !is_binary(instruction.op)));
+        case Instruction::Kind::Take:
+            return its_operands > 1;
+    }
+    return false;
+}
+
 std::vector<std::vector<std::size_t>> Program::listing_sources() const {
     constexpr std::size_t first_line = 2;  // of an instruction
     const std::vector<std::uint32_t> definitions = find_definitions();
     std::vector<std::vector<std::size_t>> sources(first_line);
-    const auto add = [&](std::span<const ValueId> used) {
-        std::vector<std::size_t>& lines = sources.emplace_back();
-        for (const ValueId value : used) {
-            const std::uint32_t definition = definitions[index_of(value)];
-            lines.push_back(definition != no_instruction ? first_line + definition
-                            : is_captured(value)         ? 1
-                                                         : 0);
+    const auto line_of = [&](ValueId value) -> std::size_t {
+        const std::uint32_t definition = definitions[index_of(value)];
+        if (definition != no_instruction) {
+            return first_line + definition;
         }
+        return is_captured(value) ? 1 : 0;
+    };
+    const auto end_line = [&] {
+        std::vector<std::size_t>& lines = sources.back();
         std::ranges::sort(lines);
         const auto [first, last] = std::ranges::unique(lines);
         lines.erase(first, last);
     };
     for (const Instruction& instruction : instructions) {
-        add(operands_of(instruction));
+        std::vector<std::size_t>& lines = sources.emplace_back();
+        std::ranges::transform(operands_of(instruction), std::back_inserter(lines), line_of);
+        if (instruction.kind == Instruction::Kind::Affine) {
+            const auto& [weights, biases] = parameters_of(instruction);
+            const auto add = [&](ValueId value) { lines.push_back(line_of(value)); };
+            weights.for_each(add);
+            biases.for_each(add);
+        }
+        end_line();
     }
-    add(outputs);
+    std::ranges::transform(outputs, std::back_inserter(sources.emplace_back()), line_of);
+    end_line();
     return sources;
 }
 
@@ -264,7 +290,8 @@ std::vector<std::uint32_t> Program::find_definitions() const {
 
 std::string Program::listing() const { return Listing(*this).text(); }
 
-Rewriter::Rewriter(const Program& from) : from_(from), renamed_(from.values) {
+Rewriter::Rewriter(const Program& from)
+    : from_(from), renamed_(from.values), parameters_(from.parameters.size(), none) {
     to_.inputs = from.inputs;
     to_.captured = from.captured;
     to_.values = from.inputs + from.captured;
@@ -284,11 +311,35 @@ void Rewriter::copy(const Instruction& instruction, std::span<const ValueId> old
     for (const ValueId operand : old_operands) {
         buffer_.push_back((*this)(operand));
     }
-    const ValueId first = to_.append(instruction, buffer_);
+    Instruction copied = instruction;
+    if (instruction.kind == Instruction::Kind::Affine) {
+        std::uint32_t& number = parameters_[instruction.parameters];
+        if (number == none) {
+            number = static_cast<std::uint32_t>(to_.parameters.size());
+            const auto& [weights, biases] = from_.parameters_of(instruction);
+            to_.parameters.push_back({(*this)(weights), (*this)(biases)});
+        }
+        copied.parameters = number;
+    }
+    const ValueId first = to_.append(copied, buffer_);
     for (std::uint32_t row = 0; row < instruction.results; ++row) {
         renamed_[index_of(instruction.first_result) + row] =
             ValueId{static_cast<std::uint32_t>(first) + row};
     }
+}
+
+ValueRanges Rewriter::operator()(const ValueRanges& old) const {
+    ValueRanges renamed;
+    for (const ValueRange& range : old.ranges()) {
+        if (range.end() <= std::size_t{from_.inputs} + from_.captured) {
+            renamed.append(range);  // only constants have other names
+            continue;
+        }
+        for (std::uint32_t i = 0; i < range.count; ++i) {
+            renamed.append((*this)(range[i]));
+        }
+    }
+    return renamed;
 }
 
 Program Rewriter::finish() {

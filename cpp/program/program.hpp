@@ -9,16 +9,9 @@
 #include <vector>
 
 #include "core/op.hpp"
+#include "program/value_ranges.hpp"
 
 namespace mgx {
-
-// Names a value of a program. The inputs come first, then the captured nodes, then the results of
-// the instructions.
-enum class ValueId : std::uint32_t {};
-
-[[nodiscard]] constexpr std::size_t index_of(ValueId value) noexcept {
-    return static_cast<std::size_t>(value);
-}
 
 struct Instruction {
     enum class Kind : std::uint8_t {
@@ -26,8 +19,8 @@ struct Instruction {
         Apply,     // `op` of one or two operands; the exponent of a PowConstant is `number`
         Sum,       // operands[0] + operands[1] + ..., added in this order
         Dot,       // operands: the start of the sum, then the two factors of each term
-        Affine,    // operands: the terms' inputs, the weights, row after row, and a bias a row;
-                   // `op` is applied to each result, or is no_activation
+        Affine,    // operands: the inputs of all rows, each of which is their sum with its weights,
+                   // started from its bias; `op` is applied to it, or is no_activation
         Take       // operands: an index, then the entries of the table that it is of
     };
     static constexpr Op no_activation = Op::Leaf;
@@ -38,17 +31,20 @@ struct Instruction {
     std::uint32_t operand_count = 0;
     ValueId first_result{0};  // the others follow it
     std::uint32_t results = 1;
+    std::uint32_t parameters = 0;  // of an Affine, in Program::parameters
     double number = 0.0;
 
-    [[nodiscard]] std::size_t terms() const noexcept {  // of an Affine
-        return (operand_count - results) / (results + 1);
-    }
     // How many scalar operations micrograd would do: the nodes that it stands for.
     [[nodiscard]] std::size_t nodes() const noexcept;
 };
 
-// Whether the instruction has as many operands and results as one of its kind.
-[[nodiscard]] bool is_well_formed(const Instruction& instruction) noexcept;
+// What an Affine has besides its operands, captured or constant values all. Several may share it.
+struct AffineParameters {
+    ValueRanges weights;  // row after row
+    ValueRanges biases;   // one a row
+
+    friend bool operator==(const AffineParameters&, const AffineParameters&) = default;
+};
 
 struct Program {
     std::uint32_t inputs = 0;
@@ -57,10 +53,14 @@ struct Program {
     std::size_t nodes = 0;     // that all instructions stand for
     std::vector<Instruction> instructions;
     std::vector<ValueId> operands;  // of all instructions
+    std::vector<AffineParameters> parameters;
     std::vector<ValueId> outputs;
 
     [[nodiscard]] std::span<const ValueId> operands_of(const Instruction& it) const noexcept {
         return std::span(operands).subspan(it.first_operand, it.operand_count);
+    }
+    [[nodiscard]] const AffineParameters& parameters_of(const Instruction& it) const noexcept {
+        return parameters[it.parameters];
     }
     [[nodiscard]] ValueId input(std::size_t number) const noexcept {
         return ValueId{static_cast<std::uint32_t>(number)};
@@ -75,6 +75,11 @@ struct Program {
     // Append an instruction; its first result.
     ValueId append(Instruction instruction, std::span<const ValueId> its_operands);
     ValueId append_constant(double number);
+    ValueId append_affine(Instruction affine, std::span<const ValueId> its_inputs,
+                          AffineParameters its_parameters);
+
+    // Whether the instruction has as many operands and results as one of its kind.
+    [[nodiscard]] bool is_well_formed(const Instruction& instruction) const noexcept;
 
     // How often each value is an operand or an output.
     [[nodiscard]] std::vector<std::uint32_t> count_uses() const;
@@ -102,14 +107,20 @@ public:
     void copy(const Instruction& instruction);
     void copy(const Instruction& instruction, std::span<const ValueId> old_operands);
 
+    // Weights or biases, likewise.
+    [[nodiscard]] ValueRanges operator()(const ValueRanges& old) const;
+
     [[nodiscard]] Program& program() noexcept { return to_; }
     // The new program, with the outputs of the old one.
     [[nodiscard]] Program finish();
 
 private:
+    static constexpr std::uint32_t none = 0xFFFFFFFF;
+
     const Program& from_;
     Program to_;
     std::vector<ValueId> renamed_;
+    std::vector<std::uint32_t> parameters_;  // of the new program that are those of the old one
     std::vector<ValueId> buffer_;
 };
 

@@ -8,7 +8,10 @@
 // leaf that somebody still refers to is captured, too: it may be a parameter made at the first
 // call.
 //
-// Fused nodes are recorded as they are, without making the nodes that they hide.
+// Fused nodes are recorded as they are, without making the nodes that they hide. Those of one layer
+// become one affine instruction if all their weights are old. They are found one after another, as
+// they were made; the weights, which may be very many, are captured when the walk is over, in the
+// order in which they are to stand.
 
 #include "program/recorder.hpp"
 
@@ -26,12 +29,14 @@ public:
         : recorder_(recorder), arena_(recorder.arena_) {
         for (const LiveNode input : inputs) {
             known(input.id) = ValueId{result_.program.inputs++};
+            inputs_are_new_ &= recorder_.is_new(input);
         }
         result_.program.values = result_.program.inputs;
     }
 
     [[nodiscard]] Recording run(std::span<const LiveNode> outputs) {
         find_operands(outputs);
+        find_layers();
         // Captured nodes are numbered before the results of instructions, and constants first among
         // these, as the passes have them.
         Program& program = result_.program;
@@ -45,8 +50,15 @@ public:
         if (hides_minus_one_) {
             static_cast<void>(constant(-1.0));
         }
-        for (const LiveNode live : order_) {
-            known(live.id) = append(live);
+        auto layer = layers_.begin();
+        for (std::size_t i = 0; i < order_.size(); ++i) {
+            if (layer != layers_.end() && layer->first == i) {
+                append(*layer);
+                i += layer->rows - 1;
+                ++layer;
+            } else {
+                known(order_[i].live.id) = append(order_[i].live);
+            }
         }
         for (const LiveNode output : outputs) {
             program.outputs.push_back(known(output.id));
@@ -57,18 +69,30 @@ public:
 private:
     static constexpr ValueId unknown{0xFFFFFFFF};
     static constexpr ValueId pending{0xFFFFFFFE};  // reached, but not recorded yet
-    using PageOfValues = std::array<ValueId, Page::slots>;
+    static constexpr std::uint32_t none = 0xFFFFFFFF;
 
+    struct Found {
+        LiveNode live;
+        bool is_row;  // of a layer: a Dot of which all weights and the bias are old
+    };
+    // Some rows of one application, which follow one another in the order.
+    struct Layer {
+        std::size_t first;
+        std::size_t rows;
+        AffineParameters parameters;
+    };
+
+    // The reference is valid until the next call.
     [[nodiscard]] ValueId& known(NodeId id) {
         const std::uint32_t page = Page::number_of(id);
-        if (page >= known_.size()) {
-            known_.resize(page + 1);
+        if (page >= first_known_.size()) {
+            first_known_.resize(page + 1, none);
         }
-        if (known_[page] == nullptr) {
-            known_[page] = std::make_unique<PageOfValues>();
-            known_[page]->fill(unknown);
+        if (first_known_[page] == none) {
+            first_known_[page] = static_cast<std::uint32_t>(known_.size());
+            known_.resize(known_.size() + Page::slots, unknown);
         }
-        return (*known_[page])[Page::slot_of(id)];
+        return known_[first_known_[page] + Page::slot_of(id)];
     }
 
     // Find what the outputs were computed from: new nodes, newest first, and what is captured.
@@ -79,9 +103,9 @@ private:
         std::vector<NodeId> operands;
         arena_.visit_backwards(recorder_.start_, [&](LiveNode live) {
             if (known(live.id) == pending) {
-                order_.push_back(live);
+                order_.push_back({live, is_row(live)});
                 operands.clear();
-                list_operands(live, operands);
+                list_operands(order_.back(), operands);
                 for (const NodeId operand : operands) {
                     reach(operand);
                 }
@@ -97,8 +121,7 @@ private:
         }
         const LiveNode live = arena_.live(id);
         if (is_captured(live)) {
-            value = result_.program.captured_value(result_.captured.size());
-            result_.captured.push_back(live);
+            static_cast<void>(captured(id));
             return;
         }
         value = pending;
@@ -112,7 +135,68 @@ private:
                (live.node->op == Op::Leaf && Page::wrapper_of(live) != nullptr);
     }
 
-    void list_operands(LiveNode live, std::vector<NodeId>& operands) {
+    [[nodiscard]] bool is_row(LiveNode live) {
+        if (live.node->op != Op::Dot || live.node->has(Flags::HasCallback)) {
+            return false;
+        }
+        const FusedParts parts = arena_.fused_parts(live);
+        const Page* old_page = nullptr;
+        const auto is_old = [&](LiveNode parameter) {
+            const Page* const page = &Page::of(parameter);
+            if (page != old_page && recorder_.is_new(parameter)) {
+                return false;
+            }
+            old_page = page;
+            // An input may be in the place of an old leaf.
+            return inputs_are_new_ || index_of(known(parameter.id)) >= result_.program.inputs;
+        };
+        return !parts.weights.empty() && is_old(parts.bias) &&
+               std::ranges::all_of(parts.weights, is_old);
+    }
+
+    // Put rows together and capture their parameters.
+    void find_layers() {
+        std::size_t parameters = 0;
+        for (const Found& found : order_) {
+            parameters += found.is_row ? arena_.fused_parts(found.live).weights.size() + 1 : 0;
+        }
+        result_.captured.reserve(result_.captured.size() + parameters);
+        for (std::size_t i = 0; i < order_.size();) {
+            if (!order_[i].is_row) {
+                ++i;
+                continue;
+            }
+            Layer layer{i, 0, {}};
+            const std::uint32_t application = arena_.fused_parts(order_[i].live).application;
+            for (; i < order_.size() && order_[i].is_row; ++i) {
+                const FusedParts parts = arena_.fused_parts(order_[i].live);
+                if (parts.application != application) {
+                    break;
+                }
+                for (const LiveNode weight : parts.weights) {
+                    layer.parameters.weights.append(captured(weight.id));
+                }
+            }
+            layer.rows = i - layer.first;
+            for (std::size_t row = layer.first; row < i; ++row) {
+                layer.parameters.biases.append(
+                    captured(arena_.fused_parts(order_[row].live).bias.id));
+            }
+            layers_.push_back(std::move(layer));
+        }
+    }
+
+    [[nodiscard]] ValueId captured(NodeId old) {
+        ValueId& value = known(old);
+        if (value == unknown) {
+            value = result_.program.captured_value(result_.captured.size());
+            result_.captured.push_back(old);
+        }
+        return value;
+    }
+
+    void list_operands(const Found& found, std::vector<NodeId>& operands) {
+        const LiveNode live = found.live;
         const Node& node = *live.node;
         if (node.has(Flags::HasCallback)) {
             throw CannotRecord(
@@ -124,9 +208,15 @@ private:
                 break;
             case Op::Dot: {
                 const FusedParts parts = arena_.fused_parts(live);
-                operands.push_back(parts.bias.id);
+                if (!found.is_row) {
+                    operands.push_back(parts.bias.id);
+                }
+                if (found.is_row && parts.application == last_application_) {
+                    break;  // the inputs of all its rows have been reached
+                }
+                last_application_ = parts.application;
                 for (std::size_t i = 0; i < parts.inputs.size(); ++i) {
-                    if (!parts.weights.empty()) {
+                    if (!found.is_row && !parts.weights.empty()) {
                         operands.push_back(parts.weights[i].id);
                     }
                     if (!parts.inputs[i].is_number()) {
@@ -136,15 +226,15 @@ private:
                 break;
             }
             case Op::Custom: {
-                const auto found = recorder_.takes_.find(live.id);
-                if (found == recorder_.takes_.end()) {
+                const auto take = recorder_.takes_.find(live.id);
+                if (take == recorder_.takes_.end()) {
                     throw CannotRecord(
                         "a node was made by Value(data, _children), an operation of one's own, "
                         "which cannot be compiled: use the operations of Value");
                 }
-                operands.push_back(found->second.index);
-                operands.insert(operands.end(), found->second.entries.begin(),
-                                found->second.entries.end());
+                operands.push_back(take->second.index);
+                operands.insert(operands.end(), take->second.entries.begin(),
+                                take->second.entries.end());
                 break;
             }
             case Op::Differentiated:
@@ -217,22 +307,37 @@ private:
         return known->second;
     }
 
+    [[nodiscard]] ValueId input(const Input& it) {
+        return it.is_number() ? constant(it.data.value) : known(it.live.id);
+    }
+
+    void append(Layer& layer) {
+        values_.clear();
+        for (const Input& it : arena_.fused_parts(order_[layer.first].live).inputs) {
+            values_.push_back(input(it));
+        }
+        ValueId result = result_.program.append_affine({}, values_, std::move(layer.parameters));
+        for (std::size_t i = layer.first; i < layer.first + layer.rows; ++i) {
+            const LiveNode row = order_[i].live;
+            known(row.id) = append_activation(arena_.fused_parts(row), result);
+            result = ValueId{static_cast<std::uint32_t>(result) + 1};
+        }
+    }
+
     [[nodiscard]] ValueId append_fused(const FusedParts& parts) {
-        Program& program = result_.program;
-        const auto input = [&](std::size_t i) {
-            return parts.inputs[i].is_number() ? constant(parts.inputs[i].data.value)
-                                               : known(parts.inputs[i].live.id);
-        };
         values_.push_back(known(parts.bias.id));
         for (std::size_t i = 0; i < parts.inputs.size(); ++i) {
             if (!parts.weights.empty()) {
                 values_.push_back(known(parts.weights[i].id));
             }
-            values_.push_back(input(i));
+            values_.push_back(input(parts.inputs[i]));
         }
         Instruction sum;
         sum.kind = parts.weights.empty() ? Instruction::Kind::Sum : Instruction::Kind::Dot;
-        const ValueId result = program.append(sum, values_);
+        return append_activation(parts, result_.program.append(sum, values_));
+    }
+
+    [[nodiscard]] ValueId append_activation(const FusedParts& parts, ValueId result) {
         if (parts.activation == AffineMap::no_activation) {
             return result;
         }
@@ -242,16 +347,20 @@ private:
         if (then.op == Op::Mul) {
             values_.push_back(constant(parts.scale));
         }
-        return program.append(then, values_);
+        return result_.program.append(then, values_);
     }
 
     const Recorder& recorder_;
     Arena& arena_;
     Recording result_;
-    std::vector<std::unique_ptr<PageOfValues>> known_;
-    std::vector<LiveNode> order_;      // new interior nodes, operands first
-    std::vector<LiveNode> constants_;  // new leaves
-    bool hides_minus_one_ = false;     // whether some of the nodes do, as a constant
+    std::vector<std::uint32_t> first_known_;  // of the nodes on each page, in:
+    std::vector<ValueId> known_;              // what each node is
+    bool inputs_are_new_ = true;
+    std::uint32_t last_application_ = none;  // whose inputs have been reached
+    std::vector<Found> order_;               // new interior nodes, operands first
+    std::vector<Layer> layers_;              // among them, in order
+    std::vector<LiveNode> constants_;        // new leaves
+    bool hides_minus_one_ = false;           // whether some of the nodes do, as a constant
     std::vector<ValueId> values_;
     std::unordered_map<std::uint64_t, ValueId> by_bits_;  // constants
 };

@@ -27,7 +27,7 @@ struct TakeOperands {
 
 struct Recording {
     Program program;
-    std::vector<LiveNode> captured;
+    std::vector<NodeId> captured;
 };
 
 // Records what is computed while it lives.

@@ -23,6 +23,15 @@ Program remove_dead_code(Program program) {
         for (const ValueId operand : program.operands_of(instruction)) {
             is_used[index_of(operand)] = 1;
         }
+        if (instruction.kind == Instruction::Kind::Affine) {
+            const auto& [weights, biases] = program.parameters_of(instruction);
+            const auto use = [&](const ValueRange& range) {
+                std::fill_n(is_used.begin() + static_cast<std::ptrdiff_t>(index_of(range.first)),
+                            range.count, 1);
+            };
+            std::ranges::for_each(weights.ranges(), use);
+            std::ranges::for_each(biases.ranges(), use);
+        }
     }
     if (std::ranges::find(is_alive, 0) == is_alive.end()) {
         return program;

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <ranges>
 #include <string>
 
@@ -36,10 +37,18 @@ Selection Selection::all(const Program& program, std::vector<char> wanted_source
 }
 
 void spread_to_dependents(const Program& program, std::vector<char>& gradients) {
+    const auto has_one = [&](const ValueRange& range) {
+        return std::memchr(gradients.data() + index_of(range.first), 1, range.count) != nullptr;
+    };
     for (const Instruction& instruction : program.instructions) {
-        const bool depends =
-            std::ranges::any_of(program.operands_of(instruction),
-                                [&](ValueId operand) { return gradients[index_of(operand)] != 0; });
+        bool depends = std::ranges::any_of(program.operands_of(instruction), [&](ValueId operand) {
+            return gradients[index_of(operand)] != 0;
+        });
+        if (!depends && instruction.kind == Kind::Affine) {
+            const auto& [weights, biases] = program.parameters_of(instruction);
+            depends = std::ranges::any_of(weights.ranges(), has_one) ||
+                      std::ranges::any_of(biases.ranges(), has_one);
+        }
         if (depends) {
             std::fill_n(
                 gradients.begin() + static_cast<std::ptrdiff_t>(index_of(instruction.first_result)),

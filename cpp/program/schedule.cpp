@@ -119,6 +119,15 @@ constexpr std::size_t steps_of_a_run = 8;
     return order;
 }
 
+// Any instruction may use them, also as weights, which are not among its operands.
+void copy_constants(const Program& program, Rewriter& rewriter) {
+    for (const Instruction& instruction : program.instructions) {
+        if (instruction.kind == Kind::Constant) {
+            rewriter.copy(instruction);
+        }
+    }
+}
+
 }  // namespace
 
 bool has_long_runs(const Program& program) {
@@ -133,11 +142,7 @@ std::optional<Program> put_alike_together(const Program& program) {
         return std::nullopt;
     }
     Rewriter rewriter(program);
-    for (const Instruction& instruction : program.instructions) {
-        if (instruction.kind == Kind::Constant) {
-            rewriter.copy(instruction);
-        }
-    }
+    copy_constants(program, rewriter);
     for (const std::uint32_t number : order) {
         rewriter.copy(program.instructions[number]);
     }
@@ -157,6 +162,7 @@ Program follow_chains(const Program& program) {
     }
 
     Rewriter rewriter(program);
+    copy_constants(program, rewriter);
     std::vector<char> is_begun(program.instructions.size());
     struct Visit {
         std::uint32_t number;
@@ -166,7 +172,8 @@ Program follow_chains(const Program& program) {
     std::vector<Visit> visits;
     const auto begin = [&](ValueId value) {
         const std::uint32_t number = giver_of[index_of(value)];
-        if (number == Program::no_instruction || is_begun[number] != 0) {
+        if (number == Program::no_instruction || is_begun[number] != 0 ||
+            program.instructions[number].kind == Kind::Constant) {
             return;
         }
         is_begun[number] = 1;
@@ -186,9 +193,7 @@ Program follow_chains(const Program& program) {
                 rewriter.copy(instruction);
                 visits.pop_back();
             } else if (turn == operands.size()) {
-                if (!operands.empty()) {
-                    begin(operands[visit.deepest_operand]);
-                }
+                begin(operands[visit.deepest_operand]);
             } else if (turn != visit.deepest_operand) {
                 begin(operands[turn]);
             }

@@ -12,18 +12,11 @@ namespace mgx {
 
 namespace {
 
-// The operands that are an instruction's weights, and those that are its biases.
-struct Operands {
-    std::span<const ValueId> weights;
-    std::span<const ValueId> biases;
-    std::size_t rows = 0;
-};
-
-[[nodiscard]] std::size_t hash(const Operands& operands) noexcept {
-    std::size_t hash = operands.rows;
-    for (const auto values : {operands.weights, operands.biases}) {
-        for (const ValueId value : values) {
-            hash = (hash ^ index_of(value)) * 0x9E3779B97F4A7C15U;
+[[nodiscard]] std::size_t hash(const AffineParameters& parameters) noexcept {
+    std::size_t hash = 0;
+    for (const ValueRanges* const values : {&parameters.weights, &parameters.biases}) {
+        for (const ValueRange& range : values->ranges()) {
+            hash = (hash ^ index_of(range.first)) * 0x9E3779B97F4A7C15U;
         }
     }
     return hash;
@@ -47,69 +40,62 @@ WeightTables::WeightTables(const Program& program)
             is_weight[index_of(instruction.first_result)] = 1;
         }
     }
-    std::vector<Operands> known;  // of the tables
+    std::vector<AffineParameters> known;  // of the tables
     std::unordered_multimap<std::size_t, std::uint32_t> by_hash;
     for (std::size_t i = 0; i < program.instructions.size(); ++i) {
         const Instruction& instruction = program.instructions[i];
-        const auto all = program.operands_of(instruction);
-        Operands operands;
+        const auto operands = program.operands_of(instruction);
+        AffineParameters parameters;
         if (instruction.kind == Instruction::Kind::Affine) {
-            operands.rows = instruction.results;
-            operands.biases = all.last(operands.rows);
-            operands.weights =
-                all.subspan(instruction.terms(), operands.rows * instruction.terms());
+            parameters = program.parameters_of(instruction);
         } else if (instruction.kind == Instruction::Kind::Take &&
-                   std::ranges::all_of(all.subspan(1), [&](ValueId entry) {
+                   std::ranges::all_of(operands.subspan(1), [&](ValueId entry) {
                        return is_weight[index_of(entry)] != 0;
                    })) {
-            operands.rows = 1;
-            operands.weights = all.subspan(1);
+            for (const ValueId entry : operands.subspan(1)) {
+                parameters.weights.append(entry);
+            }
         } else {
             continue;
         }
-        const auto [first, last] = by_hash.equal_range(hash(operands));
-        const auto found = std::find_if(first, last, [&](const auto& entry) {
-            const Operands& other = known[entry.second];
-            return other.rows == operands.rows &&
-                   std::ranges::equal(other.weights, operands.weights) &&
-                   std::ranges::equal(other.biases, operands.biases);
-        });
+        const std::size_t its_hash = hash(parameters);
+        const auto [first, last] = by_hash.equal_range(its_hash);
+        const auto found = std::find_if(
+            first, last, [&](const auto& entry) { return known[entry.second] == parameters; });
         if (found != last) {
             number_of_[i] = found->second;
             continue;
         }
         number_of_[i] = static_cast<std::uint32_t>(tables_.size());
-        by_hash.emplace(hash(operands), number_of_[i]);
-        known.push_back(operands);
+        by_hash.emplace(its_hash, number_of_[i]);
         WeightTable table;
-        table.rows = operands.rows;
-        table.terms = operands.weights.size() / operands.rows;
+        table.rows = instruction.results;
+        table.terms = parameters.weights.size() / table.rows;
         table.first_by_input = weights_;
-        table.weights = find_or_gather(program, operands.weights);
-        table.biases = find_or_gather(program, operands.biases);
+        table.weights = find_or_gather(program, parameters.weights);
+        table.biases = find_or_gather(program, parameters.biases);
         if (overlap(table)) {
-            table.biases = gather(operands.biases);  // as kernels add to both at once
+            table.biases = gather(parameters.biases);  // as kernels add to both at once
         }
         tables_.push_back(table);
-        weights_ += operands.weights.size();
+        weights_ += table.rows * table.terms;
+        known.push_back(std::move(parameters));
     }
 }
 
-WeightSpan WeightTables::find_or_gather(const Program& program, std::span<const ValueId> values) {
-    bool are_side_by_side = true;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        are_side_by_side &=
-            program.is_captured(values[i]) && index_of(values[i]) == index_of(values.front()) + i;
-    }
-    if (are_side_by_side && !values.empty()) {
-        return {index_of(values.front()), false};
+WeightSpan WeightTables::find_or_gather(const Program& program, const ValueRanges& values) {
+    const auto ranges = values.ranges();
+    if (ranges.size() == 1 && program.is_captured(ranges.front().first) &&
+        ranges.front().end() <= std::size_t{program.inputs} + program.captured) {
+        return {index_of(ranges.front().first), false};
     }
     return gather(values);
 }
 
-WeightSpan WeightTables::gather(std::span<const ValueId> values) {
-    gathered_.insert(gathered_.end(), values.begin(), values.end());
-    return {gathered_.size() - values.size(), true};
+WeightSpan WeightTables::gather(const ValueRanges& values) {
+    const std::size_t first = gathered_.size();
+    values.for_each([this](ValueId value) { gathered_.push_back(value); });
+    return {first, true};
 }
 
 void WeightTables::gather(const double* values, std::vector<double>& gathered) const {

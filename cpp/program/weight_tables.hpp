@@ -62,9 +62,8 @@ public:
     void scatter(std::span<const double> gathered_grads, double* adjoints) const noexcept;
 
 private:
-    [[nodiscard]] WeightSpan find_or_gather(const Program& program,
-                                            std::span<const ValueId> values);
-    [[nodiscard]] WeightSpan gather(std::span<const ValueId> values);
+    [[nodiscard]] WeightSpan find_or_gather(const Program& program, const ValueRanges& values);
+    [[nodiscard]] WeightSpan gather(const ValueRanges& values);
 
     std::vector<WeightTable> tables_;
     std::vector<std::uint32_t> number_of_;

@@ -22,8 +22,7 @@ class Group {
 public:
     template <typename... Operands>
     explicit Group(const Number& first, const Operands&... others) : arena_(first.arena()) {
-        const std::array ids{first.id(), others.id()...};
-        number_ = arena_.make_group(ids);
+        number_ = arena_.make_group({first.id(), others.id()...});
     }
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
@@ -85,8 +84,7 @@ TEST_CASE("the derivatives may lie anywhere among the numbers, which are exchang
     Arena arena;
     const Number x(arena, 2.0);
     const Number y(arena, 3.0);
-    const std::array operands{x.id(), y.id()};
-    const std::uint32_t group = arena.make_group(operands);
+    const std::uint32_t group = arena.make_group({x.id(), y.id()});
     std::vector<double> numbers{-1.0, -2.0, 10.0, 20.0, -3.0};
     const double* const memory = numbers.data();
     Number first(arena, arena.differentiated(1.0, group, numbers, 2));

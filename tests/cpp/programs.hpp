@@ -67,29 +67,34 @@ public:
         return append(Kind::Take, Instruction::no_activation, 0.0, operands);
     }
     // The first result.
-    ValueId affine(Values inputs, const Values& weights, const Values& biases,
+    ValueId affine(const Values& inputs, const Values& weights, const Values& biases,
                    Op activation = Instruction::no_activation) {
-        inputs.insert(inputs.end(), weights.begin(), weights.end());
-        inputs.insert(inputs.end(), biases.begin(), biases.end());
-        return append(Kind::Affine, activation, 0.0, inputs, biases.size());
+        Instruction affine;
+        affine.op = activation;
+        AffineParameters parameters;
+        for (const ValueId weight : weights) {
+            parameters.weights.append(weight);
+        }
+        for (const ValueId bias : biases) {
+            parameters.biases.append(bias);
+        }
+        return program_.append_affine(affine, inputs, std::move(parameters));
     }
 
     [[nodiscard]] Program returning(Values outputs) {
         program_.outputs = std::move(outputs);
         for (const Instruction& instruction : program_.instructions) {
-            REQUIRE(is_well_formed(instruction));
+            REQUIRE(program_.is_well_formed(instruction));
         }
         return program_;
     }
 
 private:
-    ValueId append(Kind kind, Op op, double number, const Values& operands,
-                   std::size_t results = 1) {
+    ValueId append(Kind kind, Op op, double number, const Values& operands) {
         Instruction instruction;
         instruction.kind = kind;
         instruction.op = op;
         instruction.number = number;
-        instruction.results = static_cast<std::uint32_t>(results);
         return program_.append(instruction, operands);
     }
 
@@ -213,18 +218,20 @@ private:
                 break;
             }
             case Kind::Affine: {
-                const std::size_t terms = instruction.terms();
-                for (std::size_t row = 0; row < instruction.results; ++row) {
-                    Number sum = reference(
-                        arena_, at(operands[terms * (instruction.results + 1) + row]).id());
-                    for (std::size_t i = 0; i < terms; ++i) {
-                        sum = sum + at(operands[terms * (row + 1) + i]) * at(operands[i]);
+                const auto& [weights, biases] = program_.parameters_of(instruction);
+                Values weight_list;
+                weights.for_each([&](ValueId weight) { weight_list.push_back(weight); });
+                auto weight = weight_list.begin();
+                biases.for_each([&](ValueId bias) {
+                    Number sum = reference(arena_, at(bias).id());
+                    for (const ValueId input : operands) {
+                        sum = sum + at(*weight++) * at(input);
                     }
                     if (instruction.op != Instruction::no_activation) {
                         sum = unary(instruction.op, sum);
                     }
                     values_.push_back(std::move(sum));
-                }
+                });
                 break;
             }
             case Kind::Take: {

@@ -35,7 +35,7 @@ struct Trace {
         const std::vector<LiveNode> results{outputs.live()...};
         Recording recording = recorder.record(inputs, results);
         for (const Instruction& instruction : recording.program.instructions) {
-            REQUIRE(is_well_formed(instruction));
+            REQUIRE(recording.program.is_well_formed(instruction));
         }
         return recording;
     }
@@ -62,29 +62,35 @@ struct Trace {
     [[nodiscard]] Number fused(const std::vector<const Number*>& weights, const Number& bias,
                                const std::vector<Input>& inputs, Op activation,
                                double scale = 1.0) {
+        return std::move(layer(weights, {&bias}, inputs, {activation}, scale).front());
+    }
+
+    // The same with a bias and an activation function a row.
+    [[nodiscard]] std::vector<Number> layer(const std::vector<const Number*>& weights,
+                                            const std::vector<const Number*>& biases,
+                                            const std::vector<Input>& inputs,
+                                            const std::vector<Op>& activations,
+                                            double scale = 1.0) {
         std::vector<LiveNode> nodes;
-        for (const Number* weight : weights) {
-            nodes.push_back(weight->live());
+        for (const auto* const parameters : {&weights, &biases}) {
+            for (const Number* parameter : *parameters) {
+                nodes.push_back(parameter->live());
+            }
         }
-        nodes.push_back(bias.live());
-        const std::uint32_t map = arena.make_map(nodes, {&activation, 1}, false, scale);
+        const std::uint32_t map = arena.make_map(nodes, activations, false, scale);
         std::vector<LiveNode> results;
         arena.apply(map, inputs, results);
         arena.release_map(map);
-        return {arena, results.front()};
+        std::vector<Number> rows;
+        for (const LiveNode result : results) {
+            rows.emplace_back(arena, result);
+        }
+        return rows;
     }
 };
 
 Input input(const Number& number) { return {number.live(), number.node().data()}; }
 Input input(double number) { return {{}, Scalar::real(number)}; }
-
-std::vector<NodeId> ids(const std::vector<LiveNode>& nodes) {
-    std::vector<NodeId> list;
-    for (const LiveNode node : nodes) {
-        list.push_back(node.id);
-    }
-    return list;
-}
 
 }  // namespace
 
@@ -163,7 +169,7 @@ TEST_CASE("nodes that were there before are captured, whatever they are") {
     const Number product = trace.x * trace.old_leaf;
     const Number root = product + trace.old_sum * trace.old_leaf;
     const Recording recording = trace.record(root);
-    CHECK(ids(recording.captured) == std::vector<NodeId>{trace.old_sum.id(), trace.old_leaf.id()});
+    CHECK(recording.captured == std::vector<NodeId>{trace.old_sum.id(), trace.old_leaf.id()});
     CHECK(recording.program.listing() ==
           "inputs %0..%1\n"
           "captured %2..%3\n"
@@ -179,7 +185,7 @@ TEST_CASE("outputs may be inputs, captured, constants and repeated") {
     const Number positive = relu(trace.y);
     const Recording recording =
         trace.record(trace.y, trace.old_sum, positive, constant, trace.y, positive, trace.old_sum);
-    CHECK(ids(recording.captured) == std::vector<NodeId>{trace.old_sum.id()});
+    CHECK(recording.captured == std::vector<NodeId>{trace.old_sum.id()});
     CHECK(recording.program.listing() ==
           "inputs %0..%1\n"
           "captured %2\n"
@@ -234,8 +240,8 @@ TEST_CASE("a node takes the place of an old one that died during the trace") {
     const std::vector outputs{sum.live()};
     const Recording recording = recorder.record(inputs, outputs);
     Numbers sources{2.0};
-    for (const LiveNode node : recording.captured) {
-        sources.push_back(node.node->data_value);
+    for (const NodeId captured : recording.captured) {
+        sources.push_back(arena.node(captured).data_value);
     }
     CHECK(run_scalar_plan(recording.program, sources).outputs.front() == 2 + 1 + 299 * 300 / 2);
     CHECK(recording.program.nodes == 601);
@@ -246,7 +252,7 @@ TEST_CASE("a new leaf that has a wrapper is captured: it may be a parameter") {
     const Number parameter(trace.arena, 3.0);
     FakeWrapper* const wrapper = trace.host.wrap(parameter);
     const Number product = trace.x * parameter;
-    CHECK(ids(trace.record(product).captured) == std::vector<NodeId>{parameter.id()});
+    CHECK(trace.record(product).captured == std::vector<NodeId>{parameter.id()});
     trace.host.forget(wrapper);
     CHECK(trace.record(product).captured.empty());
 }
@@ -261,7 +267,7 @@ TEST_CASE("a weighted sum is recorded as it is, without the nodes that it hides"
     const std::size_t nodes = trace.arena.counters().interior_nodes;
     const Recording recording = trace.record(sum);
     CHECK(trace.arena.counters().interior_nodes == nodes);
-    CHECK(ids(recording.captured) == std::vector<NodeId>{trace.old_sum.id(), w.id()});
+    CHECK(recording.captured == std::vector<NodeId>{trace.old_sum.id(), w.id()});
     CHECK(recording.program.listing() ==
           "inputs %0..%1\n"
           "captured %2..%3\n"
@@ -277,9 +283,72 @@ TEST_CASE("the activation function of a weighted sum is an instruction of its ow
     CHECK(trace.record(sum).program.listing() ==
           "inputs %0..%1\n"
           "captured %2\n"
-          "  %3 = dot %2 + %2*%0\n"
+          "  %3 = affine(1 x 1) weights %2 biases %2 inputs %0\n"
           "  %4 = tanh %3\n"
           "return %4\n");
+}
+
+TEST_CASE("a layer of old weights is recorded as one map of the rows that are used") {
+    Trace trace;
+    const Number& w = trace.old_leaf;
+    const Number& v = trace.old_sum;
+    const auto rows = trace.layer({&w, &v, &v, &w, &v, &v}, {&w, &v, &w},
+                                  {input(trace.x), input(2.0)}, {Op::Relu, Op::Relu, Op::Tanh});
+    const Number product = rows[2] * rows[0];
+    const Recording recording = trace.record(product);
+    CHECK(recording.captured == std::vector<NodeId>{w.id(), v.id()});
+    CHECK(recording.program.listing() ==
+          "inputs %0..%1\n"
+          "captured %2..%3\n"
+          "  %4 = 2\n"
+          "  %5..%6 = affine(2 x 2) weights %2..%3 %3 %3 biases %2 %2 inputs %0 %4\n"
+          "  %7 = relu %5\n"
+          "  %8 = tanh %6\n"
+          "  %9 = mul %8 %7\n"
+          "return %9\n");
+}
+
+TEST_CASE("a row with a new weight or bias is a weighted sum, and the others are a map") {
+    Trace trace;
+    const Number& w = trace.old_leaf;
+    const Number computed = relu(trace.y);
+    const auto rows = trace.layer({&w, &computed, &w}, {&w, &w, &trace.y}, {input(trace.x)},
+                                  std::vector<Op>(3, AffineMap::no_activation));
+    CHECK(trace.record(rows[0], rows[1], rows[2]).program.listing() ==
+          "inputs %0..%1\n"
+          "captured %2\n"
+          "  %3 = relu %1\n"
+          "  %4 = affine(1 x 1) weights %2 biases %2 inputs %0\n"
+          "  %5 = dot %2 + %3*%0\n"
+          "  %6 = dot %1 + %2*%0\n"
+          "return %4..%6\n");
+}
+
+TEST_CASE("an input in the place of an old leaf is no weight") {
+    Arena arena;
+    std::vector<Number> old;
+    for (int i = 0; i < 200; ++i) {
+        old.emplace_back(arena, 1.0);
+    }
+    const Recorder recorder(arena);
+    const NodeId place = old[1].id();
+    old[1].forget();
+    const Number x(arena, unknown);
+    REQUIRE(x.id() == place);
+    REQUIRE_FALSE(recorder.is_new(x.live()));
+    const std::vector nodes{x.live(), old[0].live()};
+    const Op activation = AffineMap::no_activation;
+    const std::uint32_t map = arena.make_map(nodes, {&activation, 1}, false);
+    std::vector<LiveNode> results;
+    arena.apply(map, std::vector{input(old[2])}, results);
+    arena.release_map(map);
+    const Number sum(arena, results.front());
+    const std::vector inputs{x.live()};
+    CHECK(recorder.record(inputs, results).program.listing() ==
+          "inputs %0\n"
+          "captured %1..%2\n"
+          "  %3 = dot %1 + %0*%2\n"
+          "return %3\n");
 }
 
 TEST_CASE("sums and means are recorded as they are") {
@@ -320,7 +389,7 @@ TEST_CASE("nodes that came to be seen during the trace are recorded as such") {
     const NodeId last_sum = trace.arena.operands(sum.id()).front();
     const Number shown = reference(trace.arena, last_sum);
     const auto check = [&](const Recording& recording, const std::string& rest) {
-        CHECK(ids(recording.captured) == std::vector<NodeId>{w.id(), trace.old_sum.id()});
+        CHECK(recording.captured == std::vector<NodeId>{w.id(), trace.old_sum.id()});
         CHECK(recording.program.listing() ==
               "inputs %0..%1\n"
               "captured %2..%3\n"
@@ -367,7 +436,7 @@ TEST_CASE("what an old weighted sum hides is captured when it comes to be seen")
     const std::vector program_inputs{x.live()};
     const std::vector outputs{root.live()};
     const Recording recording = recorder.record(program_inputs, outputs);
-    CHECK(ids(recording.captured) == std::vector<NodeId>{old_neuron.id(), hidden.id()});
+    CHECK(recording.captured == std::vector<NodeId>{old_neuron.id(), hidden.id()});
     CHECK(recording.program.listing() ==
           "inputs %0\n"
           "captured %1..%2\n"
@@ -410,7 +479,7 @@ TEST_CASE("captured nodes may have callbacks") {
     Trace trace;
     trace.host.assign_backward(trace.old_sum, [] {});
     const Number product = trace.x * trace.old_sum;
-    CHECK(ids(trace.record(product).captured) == std::vector<NodeId>{trace.old_sum.id()});
+    CHECK(trace.record(product).captured == std::vector<NodeId>{trace.old_sum.id()});
 }
 
 TEST_CASE("a node that its user defines cannot be recorded, unless it was there before") {
@@ -424,7 +493,7 @@ TEST_CASE("a node that its user defines cannot be recorded, unless it was there 
         const std::vector outputs{output.live()};
         return recorder.record(inputs, outputs);
     };
-    CHECK(ids(record(x * old_custom).captured) == std::vector<NodeId>{old_custom.id()});
+    CHECK(record(x * old_custom).captured == std::vector<NodeId>{old_custom.id()});
     CHECK_THROWS_AS(static_cast<void>(record(relu(custom(x)))), CannotRecord);
 }
 
@@ -441,8 +510,7 @@ TEST_CASE(
 
 TEST_CASE("a new result that comes with its derivatives cannot be recorded") {
     Trace trace;
-    const std::array operands{trace.x.id()};
-    const std::uint32_t group = trace.arena.make_group(operands);
+    const std::uint32_t group = trace.arena.make_group({trace.x.id()});
     std::vector<double> derivatives{1.0};
     const Number made(trace.arena, trace.arena.differentiated(2.0, group, derivatives, 0));
     trace.arena.release_group(group);
