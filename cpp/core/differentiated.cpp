@@ -5,6 +5,8 @@
 // operands: these are a group, which counts its users, so that a result need not count each
 // operand. The node's `operands` are the numbers of the group and of the derivatives.
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "core/arena.hpp"
@@ -12,13 +14,31 @@
 
 namespace mgx {
 
+namespace {
+
+// How many of the first nodes follow one another on one page.
+[[nodiscard]] std::size_t count_side_by_side(std::span<const NodeId> ids) noexcept {
+    const auto first = static_cast<std::uint32_t>(ids.front());
+    const std::size_t most =
+        std::min<std::size_t>(ids.size(), Page::slots - Page::slot_of(ids.front()));
+    std::size_t count = 1;
+    while (count < most && static_cast<std::uint32_t>(ids[count]) == first + count) {
+        ++count;
+    }
+    return count;
+}
+
+}  // namespace
+
 std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
     const std::uint32_t number = groups_.take();
     OperandGroup& group = groups_[number];
     try {
         group.nodes.clear();
-        for (const NodeId operand : operands) {
-            group.nodes.add(node(operand));
+        for (std::span<const NodeId> rest = operands; !rest.empty();) {
+            const std::size_t count = count_side_by_side(rest);
+            group.nodes.add({&node(rest.front()), count});
+            rest = rest.subspan(count);
         }
         group.ids = std::move(operands);
     } catch (...) {

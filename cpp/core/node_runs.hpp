@@ -16,11 +16,12 @@ public:
     using Run = std::span<Node>;
 
     void clear() noexcept { runs_.clear(); }
-    void add(Node& node) {
-        if (!runs_.empty() && runs_.back().data() + runs_.back().size() == &node) {
-            runs_.back() = {runs_.back().data(), runs_.back().size() + 1};
+    void add(Node& node) { add({&node, 1}); }
+    void add(Run run) {
+        if (!runs_.empty() && runs_.back().data() + runs_.back().size() == run.data()) {
+            runs_.back() = {runs_.back().data(), runs_.back().size() + run.size()};
         } else {
-            runs_.emplace_back(&node, 1);
+            runs_.push_back(run);
         }
     }
 

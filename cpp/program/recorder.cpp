@@ -82,9 +82,11 @@ private:
         AffineParameters parameters;
     };
 
-    // The reference is valid until the next call.
+    // What a node is, or all nodes of a page are. Valid until the next call.
     [[nodiscard]] ValueId& known(NodeId id) {
-        const std::uint32_t page = Page::number_of(id);
+        return known_on(Page::number_of(id))[Page::slot_of(id)];
+    }
+    [[nodiscard]] std::span<ValueId, Page::slots> known_on(std::uint32_t page) {
         if (page >= first_known_.size()) {
             first_known_.resize(page + 1, none);
         }
@@ -92,7 +94,7 @@ private:
             first_known_[page] = static_cast<std::uint32_t>(known_.size());
             known_.resize(known_.size() + Page::slots, unknown);
         }
-        return known_[first_known_[page] + Page::slot_of(id)];
+        return std::span<ValueId, Page::slots>(known_.data() + first_known_[page], Page::slots);
     }
 
     // Find what the outputs were computed from: new nodes, newest first, and what is captured.
@@ -121,7 +123,7 @@ private:
         }
         const LiveNode live = arena_.live(id);
         if (is_captured(live)) {
-            static_cast<void>(captured(id));
+            capture(value, id);
             return;
         }
         value = pending;
@@ -140,18 +142,35 @@ private:
             return false;
         }
         const FusedParts parts = arena_.fused_parts(live);
-        const Page* old_page = nullptr;
-        const auto is_old = [&](LiveNode parameter) {
-            const Page* const page = &Page::of(parameter);
-            if (page != old_page && recorder_.is_new(parameter)) {
+        return !parts.weights.empty() && are_old({&parts.bias, 1}) && are_old(parts.weights);
+    }
+
+    [[nodiscard]] bool are_old(std::span<const LiveNode> nodes) {
+        while (!nodes.empty()) {
+            const auto together = first_on_one_page(nodes);
+            if (recorder_.is_new(together.front())) {
                 return false;
             }
-            old_page = page;
-            // An input may be in the place of an old leaf.
-            return inputs_are_new_ || index_of(known(parameter.id)) >= result_.program.inputs;
-        };
-        return !parts.weights.empty() && is_old(parts.bias) &&
-               std::ranges::all_of(parts.weights, is_old);
+            if (!inputs_are_new_) {  // one may be in the place of an old leaf
+                const auto known_there = known_on(Page::number_of(together.front().id));
+                if (std::ranges::any_of(together, [&](LiveNode live) {
+                        return index_of(known_there[Page::slot_of(live.id)]) <
+                               result_.program.inputs;
+                    })) {
+                    return false;
+                }
+            }
+            nodes = nodes.subspan(together.size());
+        }
+        return true;
+    }
+
+    [[nodiscard]] static std::span<const LiveNode> first_on_one_page(
+        std::span<const LiveNode> nodes) noexcept {
+        const std::uint32_t page = Page::number_of(nodes.front().id);
+        const auto end = std::ranges::find_if(
+            nodes, [page](LiveNode live) { return Page::number_of(live.id) != page; });
+        return {nodes.begin(), end};
     }
 
     // Put rows together and capture their parameters.
@@ -173,26 +192,43 @@ private:
                 if (parts.application != application) {
                     break;
                 }
-                for (const LiveNode weight : parts.weights) {
-                    layer.parameters.weights.append(captured(weight.id));
-                }
+                capture(parts.weights, layer.parameters.weights);
             }
             layer.rows = i - layer.first;
             for (std::size_t row = layer.first; row < i; ++row) {
-                layer.parameters.biases.append(
-                    captured(arena_.fused_parts(order_[row].live).bias.id));
+                const LiveNode bias = arena_.fused_parts(order_[row].live).bias;
+                capture({&bias, 1}, layer.parameters.biases);
             }
             layers_.push_back(std::move(layer));
         }
     }
 
-    [[nodiscard]] ValueId captured(NodeId old) {
-        ValueId& value = known(old);
-        if (value == unknown) {
-            value = result_.program.captured_value(result_.captured.size());
-            result_.captured.push_back(old);
+    void capture(ValueId& known_value, NodeId id) {
+        known_value = result_.program.captured_value(result_.captured.size());
+        result_.captured.push_back(id);
+    }
+
+    // Capture old nodes that are not captured yet, and append what they are.
+    void capture(std::span<const LiveNode> old, ValueRanges& values) {
+        while (!old.empty()) {
+            const auto together = first_on_one_page(old);
+            const auto known_there = known_on(Page::number_of(together.front().id));
+            ValueRange range{unknown, 0};
+            for (const LiveNode live : together) {
+                ValueId& value = known_there[Page::slot_of(live.id)];
+                if (value == unknown) {
+                    capture(value, live.id);
+                }
+                if (range.end() == index_of(value)) {
+                    ++range.count;
+                } else {
+                    values.append(range);
+                    range = {value, 1};
+                }
+            }
+            values.append(range);
+            old = old.subspan(together.size());
         }
-        return value;
     }
 
     void list_operands(const Found& found, std::vector<NodeId>& operands) {
