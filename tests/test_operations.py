@@ -17,6 +17,7 @@ from microgradx._core import OPS
 REFERENCE: dict[str, Callable[..., float]] = {
     "add": operator.add,
     "mul": operator.mul,
+    "subtract": operator.sub,
     "pow": math.pow,
     "maximum": max,
     "minimum": min,
@@ -36,7 +37,7 @@ REFERENCE: dict[str, Callable[..., float]] = {
     "erf": math.erf,
 }
 LABELS = {
-    **{"add": "+", "mul": "*", "pow": "**", "relu": "ReLU"},
+    **{"add": "+", "mul": "*", "subtract": "-", "pow": "**", "relu": "ReLU"},
     **{"maximum": "max", "minimum": "min", "greater": ">", "less": "<"},
     **{"if_true": "if", "if_false": "else"},
 }

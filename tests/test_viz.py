@@ -198,6 +198,7 @@ OPERATIONS: dict[str, Callable[..., float]] = {
     **{name: getattr(math, name) for name in ("tanh", "exp", "sin", "cos", "sqrt", "log", "pow")},
     "add": operator.add,
     "mul": operator.mul,
+    "subtract": operator.sub,
 }
 
 

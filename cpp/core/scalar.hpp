@@ -23,8 +23,8 @@ struct Scalar {
     // The int `value`.
     [[nodiscard]] static constexpr Scalar integer(double value) noexcept { return {value, true}; }
 
-    // What a double holds of the sum, product or power `value` of ints. Adding zero turns -0.0,
-    // which no int can be, into 0.0.
+    // What a double holds of the sum, difference, product or power `value` of ints. Adding zero
+    // turns -0.0, which no int can be, into 0.0.
     [[nodiscard]] static constexpr Scalar of_integers(double value) noexcept {
         return {value + 0.0, value > -largest_integer && value < largest_integer};
     }
@@ -33,6 +33,12 @@ struct Scalar {
 [[nodiscard]] inline Scalar operator+(Scalar x, Scalar y) noexcept {
     const double sum = x.value + y.value;
     return x.is_integer && y.is_integer ? Scalar::of_integers(sum) : Scalar::real(sum);
+}
+
+[[nodiscard]] inline Scalar operator-(Scalar x, Scalar y) noexcept {
+    const double difference = x.value - y.value;
+    return x.is_integer && y.is_integer ? Scalar::of_integers(difference)
+                                        : Scalar::real(difference);
 }
 
 [[nodiscard]] inline Scalar operator*(Scalar x, Scalar y) noexcept {

@@ -98,7 +98,8 @@ private:
     // Whether the backward step looks at the operands and at the result.
     [[nodiscard]] static bool needs_operands(const Instruction& instruction) noexcept {
         return instruction.kind != Kind::Sum &&
-               (instruction.kind != Kind::Apply || instruction.op != Op::Add);
+               (instruction.kind != Kind::Apply ||
+                (instruction.op != Op::Add && instruction.op != Op::Subtract));
     }
     [[nodiscard]] static bool needs_result(const Instruction& instruction) noexcept {
         return instruction.kind == Kind::Affine

@@ -167,6 +167,7 @@ std::size_t Instruction::nodes() const noexcept {
         case Kind::Constant:
             break;
         case Kind::Apply:
+            return op == Op::Subtract ? 2 : 1;  // a product with -1 and a sum
         case Kind::Take:
             return 1;
         case Kind::Sum:

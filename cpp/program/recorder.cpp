@@ -278,7 +278,7 @@ private:
                     "a node comes from a compiled function that was called for many samples, which "
                     "a function that is being compiled cannot do: call it for one sample");
             default:
-                hides_minus_one_ |= node.op == Op::Negative || node.op == Op::Difference;
+                hides_minus_one_ |= node.op == Op::Negative;
                 operands.insert(operands.end(), node.visible_operands().begin(),
                                 node.visible_operands().end());
                 break;
@@ -295,10 +295,8 @@ private:
                 return append_fused(arena_.fused_parts(live));
             case Op::Negative:
                 return append(Op::Mul, {known(node.operands[0]), constant(-1.0)});
-            case Op::Difference: {
-                const ValueId negative = append(Op::Mul, {known(node.operands[1]), constant(-1.0)});
-                return append(Op::Add, {known(node.operands[0]), negative});
-            }
+            case Op::Difference:
+                return append(Op::Subtract, {known(node.operands[0]), known(node.operands[1])});
             case Op::Quotient: {
                 instruction.op = Op::PowConstant;
                 instruction.number = -1.0;
