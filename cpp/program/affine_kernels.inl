@@ -547,27 +547,56 @@ MGX_ALWAYS_INLINE std::uint64_t nonzero_bits(const double* numbers, std::size_t 
     return bits;
 }
 
-// Chooses the lanes of the adjoints that are not zero: a word for each row of each `word_bits`
-// lanes of each tile. Some zeros are chosen too, so that the rows of a tile have equally many.
-// False if there are too few zeros for it to pay.
+// Chooses the lanes of the adjoints that are not zero: so many words for each row, whose bits are
+// lanes. The rows of a tile do equally much, so those with about as many nonzeros are put side by
+// side, in `order`, and some zeros are chosen too, so that they have equally many. False if there
+// are too few zeros for it to pay.
 bool choose_lanes(const double* adjoints, std::size_t stride, std::size_t rows, std::size_t samples,
-                  double* words) {
-    std::size_t chosen = 0;
-    for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
-        for (std::size_t lane = 0; lane < samples; lane += word_bits) {
+                  double* words, std::size_t words_per_row, double* order) {
+    constexpr std::size_t classes = 16;
+    const auto class_of = [&](std::size_t row) {
+        std::size_t nonzeros = 0;
+        for (std::size_t word = 0; word < words_per_row; ++word) {
+            nonzeros += bit_count(load_bits(words + row * words_per_row + word));
+        }
+        return nonzeros * classes / samples;
+    };
+    std::size_t place[classes + 2] = {};  // of the next row of each class
+    for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t word = 0; word < words_per_row; ++word) {
+            const std::size_t lane = word * word_bits;
             const std::size_t lanes = samples - lane < word_bits ? samples - lane : word_bits;
+            store_bits(nonzero_bits(adjoints + row * stride + lane, lanes),
+                       words + row * words_per_row + word);
+        }
+        ++place[class_of(row) + 1];
+    }
+    for (std::size_t i = 1; i <= classes; ++i) {
+        place[i] += place[i - 1];
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+        store_bits(row, order + place[class_of(row)]++);
+    }
+
+    std::size_t chosen = 0;
+    for_each_part<tile_rows>(rows, [&](std::size_t first, auto count) {
+        double* row_words[count.value];
+        for (std::size_t i = 0; i < count.value; ++i) {
+            row_words[i] = words + load_bits(order + first + i) * words_per_row;
+        }
+        for (std::size_t word = 0; word < words_per_row; ++word) {
             std::uint64_t bits[count.value];
             std::size_t most = 0;
-            for (std::size_t row = 0; row < count.value; ++row) {
-                bits[row] = nonzero_bits(adjoints + (first_row + row) * stride + lane, lanes);
-                const std::size_t nonzeros = bit_count(bits[row]);
+            for (std::size_t i = 0; i < count.value; ++i) {
+                bits[i] = load_bits(row_words[i] + word);
+                const std::size_t nonzeros = bit_count(bits[i]);
                 most = nonzeros > most ? nonzeros : most;
             }
-            for (std::size_t row = 0; row < count.value; ++row) {
-                for (std::size_t more = most - bit_count(bits[row]); more > 0; --more) {
-                    bits[row] |= bits[row] + 1;
+            for (std::size_t i = 0; i < count.value; ++i) {
+                for (std::size_t more = most - bit_count(bits[i]); more > 0; --more) {
+                    bits[i] |= bits[i] + 1;
                 }
-                store_bits(bits[row], words++);
+                store_bits(bits[i], row_words[i] + word);
             }
             chosen += count.value * most;
         }
@@ -613,12 +642,13 @@ void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::
     }
 
     constexpr std::size_t panel_columns = tile_vectors * vector_width;
-    double* const words = scratch + samples * panel_columns;
+    double* const order = scratch + samples * panel_columns;
+    double* const words = order + rows;
     const std::size_t words_per_row = (samples + word_bits - 1) / word_bits;
     const bool few_nonzeros =
         leaves_out_zeros && terms >= many_terms &&
-        rows * words_per_row <= samples * (terms + lane_group - panel_columns) &&
-        choose_lanes(adjoints, stride, rows, samples, words);
+        rows * (words_per_row + 1) <= samples * (terms + lane_group - panel_columns) &&
+        choose_lanes(adjoints, stride, rows, samples, words, words_per_row, order);
 
     const std::size_t term_vectors = (terms + vector_width - 1) / vector_width;
     for_each_part<tile_vectors>(term_vectors, [&](std::size_t first_vector, auto vectors) {
@@ -634,32 +664,37 @@ void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::
             columns, samples, scratch, columns);
         const bool may_skip =
             leaves_out_zeros && few_nonzeros && all_finite(scratch, samples * columns);
-        for_each_part<tile_rows>(rows, [&](std::size_t first_row, auto count) {
-            double* const grads = weight_grads + first_row * terms + first_term;
+        for_each_part<tile_rows>(rows, [&](std::size_t first, auto count) {
+            std::size_t row_numbers[count.value];
+            const double* row_adjoints[count.value];
+            double* row_grads[count.value];
+            for (std::size_t row = 0; row < count.value; ++row) {
+                row_numbers[row] = few_nonzeros ? load_bits(order + first + row) : first + row;
+                row_adjoints[row] = adjoints + row_numbers[row] * stride;
+                row_grads[row] = weight_grads + row_numbers[row] * terms + first_term;
+            }
             double padded[count.value * columns];
             // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): by row
             Tile<count.value, vectors.value> tile;
             for (std::size_t row = 0; row < count.value; ++row) {
-                double* const row_grads = grads + row * terms;
                 if (used < columns) {
-                    std::memcpy(padded + row * columns, row_grads, used * sizeof(double));
+                    std::memcpy(padded + row * columns, row_grads[row], used * sizeof(double));
                     std::memset(padded + row * columns + used, 0,
                                 (columns - used) * sizeof(double));
                 }
-                tile.load_row(row, used < columns ? padded + row * columns : row_grads);
+                tile.load_row(row, used < columns ? padded + row * columns : row_grads[row]);
             }
-            const double* const tile_adjoints = adjoints + first_row * stride;
             const auto adjoint = [&](std::size_t row, std::size_t lane) {
-                return tile_adjoints[row * stride + lane];
+                return row_adjoints[row][lane];
             };
             const auto lanes_of = [&](std::size_t lane) { return scratch + lane * columns; };
             if (may_skip && !tile.has_negative_zero()) {
-                const double* tile_words = words + first_row * words_per_row;
-                for (std::size_t lane = 0; lane < samples; lane += word_bits) {
+                for (std::size_t word = 0; word < words_per_row; ++word) {
                     std::uint64_t chosen[count.value];
-                    for (std::uint64_t& bits : chosen) {
-                        bits = load_bits(tile_words++);
+                    for (std::size_t row = 0; row < count.value; ++row) {
+                        chosen[row] = load_bits(words + row_numbers[row] * words_per_row + word);
                     }
+                    const std::size_t lane = word * word_bits;
                     tile.add_chosen_products(
                         chosen,
                         [&](std::size_t row, std::size_t i) { return adjoint(row, lane + i); },
@@ -669,10 +704,9 @@ void affine_weight_grads(const AffineBlock& block, const double* adjoints, std::
                 tile.add_products(samples, adjoint, lanes_of);
             }
             for (std::size_t row = 0; row < count.value; ++row) {
-                double* const row_grads = grads + row * terms;
-                tile.store_row(row, used < columns ? padded + row * columns : row_grads);
+                tile.store_row(row, used < columns ? padded + row * columns : row_grads[row]);
                 if (used < columns) {
-                    std::memcpy(row_grads, padded + row * columns, used * sizeof(double));
+                    std::memcpy(row_grads[row], padded + row * columns, used * sizeof(double));
                 }
             }
         });

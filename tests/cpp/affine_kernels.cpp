@@ -307,6 +307,20 @@ TEST_CASE("zeros keep their signs") {
     });
 }
 
+TEST_CASE("some rows may have few adjoints that are not zero, and others many") {
+    for_each_case([](const LaneKernels& kernels, Case tried) {
+        for (std::size_t row = 0; row < tried.rows; ++row) {
+            const std::size_t share = row * row % 7;  // of six: none in some rows, all in others
+            for (std::size_t lane = 0; lane < tried.lanes; ++lane) {
+                tried.adjoints[row * tried.stride + lane] =
+                    lane % 6 < share ? static_cast<double>(lane) + 0.5 : 0.0;
+            }
+        }
+        tried.check_weight_grads(kernels, tried.lanes);
+        tried.check_weight_grads(kernels, tried.lanes - 3);
+    });
+}
+
 TEST_CASE("lanes beyond the samples change no gradient of a weight") {
     for_each_case([](const LaneKernels& kernels, Case tried) {
         const std::size_t samples = tried.lanes - 5;
