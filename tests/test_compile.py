@@ -1477,10 +1477,45 @@ def test_an_unpickled_function_knows_only_what_was_recorded() -> None:
     with pytest.raises(TraceError, match="has been unpickled"):
         twin(x=5.0)
     with pytest.raises(TraceError, match="has been unpickled"):
-        pickle.loads(pickle.dumps(compiled))(5.0)
+        pickle.loads(pickle.dumps(compiled))(5.0, n=3)
     twin_of_twin = pickle.loads(pickle.dumps(twin))
     assert twin_of_twin(5.0).data == 25.0
     assert copy.deepcopy(other)(5.0).data == 25.0
+
+
+def test_an_unpickled_function_takes_keywords_and_static_arguments() -> None:
+    no_picklable_default = lambda: 2  # noqa: E731
+
+    @mgx.compile(static_argnames=("n", "kind"))
+    def power(x: Any, n: Any = no_picklable_default, *, shift: Any = 0.0, kind: Any = None) -> Any:
+        return (x + shift) ** (n if isinstance(n, int) else 2) * (3 if kind == "thrice" else 1)
+
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        ((2.0,), {}),
+        ((2.0,), {"n": 3}),
+        ((2.0, 4), {"shift": 1.0}),
+        ((), {"x": 2.0, "kind": "thrice"}),
+    ]
+    expected = [power(*args, **kwargs).data for args, kwargs in calls]
+    X = np.arange(1.0, 5.0)
+    assert power.map(X, n=3).tolist() == (X**3).tolist()
+    twin = pickle.loads(pickle.dumps(power))
+    for _ in range(2):
+        assert [twin(*args, **kwargs).data for args, kwargs in calls] == expected
+        assert twin.map(X, n=3).tolist() == (X**3).tolist()
+        twin = pickle.loads(pickle.dumps(twin))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'power'"):
+        twin(2.0, power=3)
+    with pytest.raises(TraceError, match="has been unpickled"):
+        twin(2.0, 5)
+
+
+def test_an_unpickled_program_knows_its_statistics() -> None:
+    compiled = mgx.compile(lambda x: x * x + x * x)
+    compiled(2.0)
+    twin = pickle.loads(pickle.dumps(compiled))
+    assert twin.program.stats == compiled.program.stats
+    assert [row["nodes"] for row in twin.program.stats[:3]] == [3, 3, 2]
 
 
 def test_a_spawned_process_computes_the_same() -> None:
@@ -1531,37 +1566,113 @@ def test_damaged_pickles_do_no_harm(run_python: Callable[..., str]) -> None:
         compiled([1.0, 2.0], 1)
         state = compiled.program.__reduce__()[1][0]
         generator = random.Random(0)
-        restore, refused = microgradx._core.restore_program, 0
-        for _ in range(2000):
-            damaged = list(state)
-            place = generator.randrange(1, len(state))
-            part = damaged[place]
-            if isinstance(part, np.ndarray):
-                part = part.copy()
-                if generator.random() < 0.2:
-                    part = part[:generator.randrange(len(part) + 1)]
-                elif len(part):
-                    largest = 1e300 if part.dtype.kind == "f" else np.iinfo(part.dtype).max
-                    part[generator.randrange(len(part))] = generator.choice(
-                        [0, 1, 2, 3, 5, 8, 13, 40, 200, 255, largest]
-                    )
-            elif isinstance(part, list):
-                part = part[:generator.randrange(len(part) + 1)]
-            else:
-                part = generator.choice([0, 1, 2, 4, 5, 100])
-            damaged[place] = part
+
+        def damaged(part):
+            if generator.random() < 0.05:
+                return generator.choice([None, -1, 2**70, "a", (), [1], [(1, 2)], np.ones(2)])
+            if isinstance(part, (list, tuple)) and part and generator.random() < 0.8:
+                parts = list(part)
+                place = generator.randrange(len(parts))
+                parts[place] = damaged(parts[place])
+                return type(part)(parts)
+            if isinstance(part, (list, tuple)):
+                return part[:generator.randrange(len(part) + 1)]
+            if not isinstance(part, np.ndarray):
+                return generator.choice([0, 1, 2, 4, 5, 100, 2**32 - 1])
+            part = part.copy()
+            if generator.random() < 0.2:
+                return part[:generator.randrange(len(part) + 1)]
+            if generator.random() < 0.1:
+                return part.reshape(1, -1)
+            if len(part):
+                largest = 1e300 if part.dtype.kind == "f" else np.iinfo(part.dtype).max
+                numbers = [*range(20), 40, 200, 255, largest]
+                part[generator.randrange(len(part))] = generator.choice(numbers)
+            return part
+
+        restore, refused, restored = microgradx._core.restore_program, 0, 0
+        for _ in range(4000):
+            parts = list(state)
+            for _ in range(generator.choice([1, 1, 2, 3])):
+                place = generator.randrange(1, len(state))
+                parts[place] = damaged(parts[place])
             try:
-                program = restore(tuple(damaged))
-                str(program)
+                program = restore(tuple(parts))
+            except ValueError:
+                refused += 1
+                continue
+            restored += 1
+            try:
+                str(program), program.stats, program.captured
                 batch = ([np.ones(4), np.ones(4)], np.ones(4))
                 program.call(([1.0, 2.0], 1.0))
                 program.map_value_and_grad(batch)
                 program.sum(batch)
             except (ArithmeticError, IndexError, TypeError, ValueError):
-                refused += 1
-        print(refused)
+                pass
+        print(refused, restored)
     """)
-    assert int(printed) > 200
+    refused, restored = map(int, printed.split())
+    assert refused > 500
+    assert restored > 500
+
+
+def pickled_state(compiled: Any) -> list[Any]:
+    return list(compiled.program.__reduce__()[1][0])
+
+
+@pytest.mark.parametrize(
+    ("activation", "is_sound"),
+    [
+        *((activation, True) for activation in (Value.relu, Value.tanh, Value.sigmoid, Value.exp)),
+        *((activation, False) for activation in (Value.sqrt, Value.log, Value.sin, Value.abs)),
+        (lambda x: x**3, False),
+    ],
+)
+def test_a_pickled_layer_has_an_activation_that_layers_may_have(
+    activation: Callable[[Value], Value], is_sound: bool
+) -> None:
+    other = mgx.compile(activation)
+    other(1.0)
+    layer = Layer(2, 2)
+    compiled = mgx.compile(lambda x: mgx.sum(layer(x)))
+    compiled([1.0, 2.0])
+    assert "then relu" in str(compiled.program)
+    state = pickled_state(compiled)
+    lines = str(compiled.program).splitlines()[2:]
+    [place] = [place for place, line in enumerate(lines) if "affine" in line]
+    state[5] = state[5].copy()
+    state[5][place] = pickled_state(other)[5][-1]
+    if is_sound:
+        _core.restore_program(tuple(state)).map((np.ones((3, 2)),))
+    else:
+        with pytest.raises(ValueError, match="damaged"):
+            _core.restore_program(tuple(state))
+
+
+def test_a_pickle_with_more_inputs_than_numbers_can_name_is_refused() -> None:
+    captured = [Value(1.0) for _ in range(8)]
+    compiled = mgx.compile(lambda x: sum(captured, Value(0.0)) * x)
+    compiled(1.0)
+    state = pickled_state(compiled)
+    state[2] = 0xFFFFFFFF
+    state[10], state[12] = state[10] * 0, state[12] * 0
+    with pytest.raises(ValueError, match="damaged"):
+        _core.restore_program(tuple(state))
+
+
+@pytest.mark.parametrize("ranges", [[(0, 4)], [(7, 4)], [(0, 0xFFFFFFFF), (0xFFFFFFFF, 5)]])
+def test_weights_of_a_pickled_layer_are_captured_or_constant(
+    ranges: list[tuple[int, int]],
+) -> None:
+    layer = Layer(2, 2)
+    compiled = mgx.compile(lambda x: mgx.sum(layer(x)))
+    compiled([1.0, 2.0])
+    state = pickled_state(compiled)
+    [(_, biases)] = state[11]
+    state[11] = [(tuple(np.array(ranges, np.uint32).T.copy()), biases)]
+    with pytest.raises(ValueError, match="damaged"):
+        _core.restore_program(tuple(state))
 
 
 def test_a_program_with_several_outputs_has_no_sum() -> None:

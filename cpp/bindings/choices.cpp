@@ -1,4 +1,4 @@
-// The binary operations of ops.def that are functions, not operators, and what is made of them.
+// The binary operations of ops.def that no operator of Python's makes, and what is made of them.
 //
 // where(condition, x, y) is a sum: of x where the condition holds, and of y where it does not. What
 // is not chosen counts as -0.0, which changes no sum, and gets no gradient.

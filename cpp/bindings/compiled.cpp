@@ -385,9 +385,14 @@ py::list Compiled::captured() const {
 
 namespace {
 
-// What the numbers of operations in a pickle mean.
-py::tuple operation_names() {
+// Raised whenever pickles of before would be misread: what there is besides the rows of ops.def
+// among the operations, what kinds of instruction there are, and what a state consists of.
+constexpr int state_version = 1;
+
+// What the numbers in a pickle mean.
+py::tuple state_format() {
     py::list names;
+    names.append(state_version);
     for (const OpInfo& row : operations()) {
         names.append(row.name);
     }
@@ -414,6 +419,63 @@ py::tuple columns(const ValueRanges& values) {
         column<std::uint32_t>(ranges.size(), [&](std::size_t i) { return ranges[i].count; }));
 }
 
+void check(bool is_sound) {
+    if (!is_sound) {
+        throw py::value_error("the pickled program is damaged");
+    }
+}
+
+// What a part of a pickle is if it is what it should be.
+template <typename Part>
+Part part(const py::handle& object) {
+    check(py::isinstance<Part>(object));
+    return py::reinterpret_borrow<Part>(object);
+}
+
+template <typename Number>
+Column<Number> column_of(const py::handle& object) {
+    auto numbers = part<Column<Number>>(object);
+    check(numbers.ndim() == 1);
+    return numbers;
+}
+
+std::size_t count_of(const py::handle& object) {
+    const std::size_t count = PyLong_AsSize_t(part<py::int_>(object).ptr());
+    const bool is_negative_or_too_large = PyErr_Occurred() != nullptr;
+    PyErr_Clear();
+    check(!is_negative_or_too_large);
+    return count;
+}
+
+ValueRanges ranges_of(const py::handle& object) {
+    const auto pair = part<py::tuple>(object);
+    check(pair.size() == 2);
+    const auto firsts = column_of<std::uint32_t>(pair[0]);
+    const auto counts = column_of<std::uint32_t>(pair[1]);
+    check(firsts.size() == counts.size());
+    ValueRanges ranges;
+    for (py::ssize_t i = 0; i < firsts.size(); ++i) {
+        const ValueRange range{ValueId{firsts.data()[i]}, counts.data()[i]};
+        check(range.end() <= index_of(Program::last_value));
+        ranges.append(range);
+    }
+    return ranges;
+}
+
+// Whether the numbers are there before any instruction but constants runs.
+[[nodiscard]] bool are_weights(const Program& program, const std::vector<char>& is_constant,
+                               const ValueRanges& values) {
+    return std::ranges::all_of(values.ranges(), [&](const ValueRange& range) {
+        const std::size_t end_of_captured = std::size_t{program.inputs} + program.captured;
+        const std::size_t first_other = std::max(index_of(range.first), end_of_captured);
+        return index_of(range.first) >= program.inputs && range.end() <= is_constant.size() &&
+               (range.end() <= end_of_captured ||
+                std::all_of(is_constant.begin() + static_cast<std::ptrdiff_t>(first_other),
+                            is_constant.begin() + static_cast<std::ptrdiff_t>(range.end()),
+                            [](char is) { return is != 0; }));
+    });
+}
+
 }  // namespace
 
 py::tuple Compiled::state() const {
@@ -429,8 +491,12 @@ py::tuple Compiled::state() const {
     for (const auto& [weights, biases] : program().parameters) {
         parameters.append(py::make_tuple(columns(weights), columns(biases)));
     }
+    py::list statistics;
+    for (const auto& [pass, instructions_after, nodes] : statistics_) {
+        statistics.append(py::make_tuple(pass, instructions_after, nodes));
+    }
     return py::make_tuple(
-        operation_names(), structure_, program().inputs, values,
+        state_format(), structure_, program().inputs, values,
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].kind; }),
         column<std::uint8_t>(rows, [&](std::size_t i) { return instructions[i].op; }),
         column<std::uint32_t>(rows, [&](std::size_t i) { return instructions[i].operand_count; }),
@@ -439,33 +505,38 @@ py::tuple Compiled::state() const {
         column<double>(rows, [&](std::size_t i) { return instructions[i].number; }),
         column<std::uint32_t>(program().operands.size(),
                               [&](std::size_t i) { return program().operands[i]; }),
-        parameters, column<std::uint32_t>(program().outputs.size(), [&](std::size_t i) {
-            return program().outputs[i];
-        }));
+        parameters,
+        column<std::uint32_t>(program().outputs.size(),
+                              [&](std::size_t i) { return program().outputs[i]; }),
+        statistics);
 }
 
 std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
-    if (state.size() != 13 || !py::object(state[0]).equal(operation_names())) {
+    if (state.size() != 14 || !py::object(state[0]).equal(state_format())) {
         throw py::value_error("the program was pickled by another version of microgradx");
     }
-    const auto values = state[3].cast<py::list>();
-    const auto kinds = state[4].cast<Column<std::uint8_t>>();
-    const auto ops = state[5].cast<Column<std::uint8_t>>();
-    const auto counts = state[6].cast<Column<std::uint32_t>>();
-    const auto results = state[7].cast<Column<std::uint32_t>>();
-    const auto numbers_of_parameters = state[8].cast<Column<std::uint32_t>>();
-    const auto numbers = state[9].cast<Column<double>>();
-    const auto operands = state[10].cast<Column<std::uint32_t>>();
-    const auto parameters = state[11].cast<py::list>();
-    const auto outputs = state[12].cast<Column<std::uint32_t>>();
-    const auto check = [](bool is_valid) {
-        if (!is_valid) {
-            throw py::value_error("the pickled program is damaged");
-        }
-    };
+    const auto structure = part<py::str>(state[1]);
+    const auto values = part<py::list>(state[3]);
+    const auto kinds = column_of<std::uint8_t>(state[4]);
+    const auto ops = column_of<std::uint8_t>(state[5]);
+    const auto counts = column_of<std::uint32_t>(state[6]);
+    const auto results = column_of<std::uint32_t>(state[7]);
+    const auto numbers_of_parameters = column_of<std::uint32_t>(state[8]);
+    const auto numbers = column_of<double>(state[9]);
+    const auto operands = column_of<std::uint32_t>(state[10]);
+    const auto outputs = column_of<std::uint32_t>(state[12]);
+
+    std::vector<NodeId> captured;
+    check(values.size() <= index_of(Program::last_value));
+    for (const py::handle value : values) {
+        check(is_value(value.ptr()) && has_node(as_value(value.ptr())));
+        captured.push_back(as_value(value.ptr())->node);
+    }
     Program program;
-    program.inputs = state[2].cast<std::uint32_t>();
-    program.captured = static_cast<std::uint32_t>(values.size());
+    const std::size_t inputs = count_of(state[2]);
+    check(inputs <= index_of(Program::last_value) - captured.size());
+    program.inputs = static_cast<std::uint32_t>(inputs);
+    program.captured = static_cast<std::uint32_t>(captured.size());
     program.values = program.inputs + program.captured;
     const auto list = [&](std::span<const std::uint32_t> ids) {
         std::vector<ValueId> made;
@@ -475,29 +546,16 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         }
         return made;
     };
-    const auto ranges = [&](const py::handle& columns) {
-        const auto [firsts, lengths] =
-            columns.cast<std::pair<Column<std::uint32_t>, Column<std::uint32_t>>>();
-        check(firsts.size() == lengths.size());
-        ValueRanges made;
-        for (py::ssize_t i = 0; i < firsts.size(); ++i) {
-            made.append({ValueId{firsts.data()[i]}, lengths.data()[i]});
-        }
-        return made;
-    };
-    for (const py::handle one : parameters) {
-        const auto [weights, biases] = one.cast<std::pair<py::object, py::object>>();
-        program.parameters.push_back({ranges(weights), ranges(biases)});
+    for (const py::handle one : part<py::list>(state[11])) {
+        const auto pair = part<py::tuple>(one);
+        check(pair.size() == 2);
+        program.parameters.push_back({ranges_of(pair[0]), ranges_of(pair[1])});
     }
-    const auto are_known = [&](const ValueRanges& ids) {
-        return std::ranges::all_of(
-            ids.ranges(), [&](const ValueRange& range) { return range.end() <= program.values; });
-    };
     const py::ssize_t rows = kinds.size();
-    check(py::isinstance<py::str>(state[1]));
     check(ops.size() == rows && counts.size() == rows && results.size() == rows &&
           numbers.size() == rows && numbers_of_parameters.size() == rows);
     std::span<const std::uint32_t> rest(operands.data(), static_cast<std::size_t>(operands.size()));
+    std::vector<char> is_constant(program.values);
     for (py::ssize_t i = 0; i < rows; ++i) {
         const std::uint32_t count = counts.data()[i];
         check(kinds.data()[i] <= static_cast<int>(Instruction::Kind::Take) &&
@@ -509,24 +567,28 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
         instruction.parameters = numbers_of_parameters.data()[i];
         instruction.number = numbers.data()[i];
         instruction.operand_count = count;
-        check(program.is_well_formed(instruction));
+        check(program.is_well_formed(instruction) &&
+              std::size_t{program.values} + instruction.results <= index_of(Program::last_value));
         if (instruction.kind == Instruction::Kind::Affine) {
             const auto& [weights, biases] = program.parameters_of(instruction);
-            check(are_known(weights) && are_known(biases));
+            check(are_weights(program, is_constant, weights) &&
+                  are_weights(program, is_constant, biases));
         }
         program.append(instruction, list(rest.first(count)));
         rest = rest.subspan(count);
+        is_constant.resize(program.values, instruction.kind == Instruction::Kind::Constant ? 1 : 0);
     }
     program.outputs = list({outputs.data(), static_cast<std::size_t>(outputs.size())});
-    std::vector<NodeId> captured;
-    for (const py::handle value : values) {
-        if (!is_value(value.ptr()) || !has_node(as_value(value.ptr()))) {
-            throw py::value_error("the pickled program is damaged");
-        }
-        captured.push_back(as_value(value.ptr())->node);
+
+    std::vector<PassStatistics> statistics;
+    for (const py::handle row : part<py::list>(state[13])) {
+        const auto columns = part<py::tuple>(row);
+        check(columns.size() == 3);
+        statistics.push_back(
+            {part<py::str>(columns[0]), count_of(columns[1]), count_of(columns[2])});
     }
-    return std::make_shared<Compiled>(std::move(program), state[1].cast<std::string>(),
-                                      std::vector<PassStatistics>{}, std::move(captured));
+    return std::make_shared<Compiled>(std::move(program), structure, std::move(statistics),
+                                      std::move(captured));
 }
 
 namespace {

@@ -239,7 +239,7 @@ PyObject* value_float(PyObject* operand) noexcept {
 }
 
 PyObject* value_index(PyObject* /*operand*/) noexcept {
-    if (allow("using a number as an index")) {
+    if (allow("using the number, as an index or to repeat a list,")) {
         PyErr_SetString(PyExc_TypeError, "'Value' object cannot be interpreted as an integer");
     }
     return nullptr;

@@ -1,5 +1,4 @@
-// Activation folding: only of operations whose derivative can be told from their result, as the
-// sums that they are applied to are not kept.
+// Activation folding: only of operations that an Affine may apply.
 
 #include <algorithm>
 
@@ -10,10 +9,6 @@ namespace mgx {
 namespace {
 
 using Kind = Instruction::Kind;
-
-constexpr bool has_derivative_by_result(Op op) noexcept {
-    return op == Op::Relu || op == Op::Tanh || op == Op::Sigmoid || op == Op::Exp;
-}
 
 // For each value, the number of the instruction that has it as an operand; of several, any.
 std::vector<std::uint32_t> find_users(const Program& program) {

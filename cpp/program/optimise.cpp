@@ -28,7 +28,7 @@ Program optimise(Program program, std::vector<PassStatistics>& statistics) {
     statistics.push_back({"trace", program.instructions.size(), program.nodes});
     for (const Pass& pass : passes) {
         program = pass.run(std::move(program));
-        statistics.push_back({pass.name, program.instructions.size(), program.nodes});
+        statistics.push_back({std::string(pass.name), program.instructions.size(), program.nodes});
     }
     return program;
 }

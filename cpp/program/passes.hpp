@@ -4,7 +4,7 @@
 // less work, or gives it back as it is. Each is in a file of its name.
 
 #include <optional>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "program/program.hpp"
@@ -36,7 +36,7 @@ namespace mgx {
 [[nodiscard]] std::optional<std::vector<std::uint32_t>> order_captured(Program& program);
 
 struct PassStatistics {
-    std::string_view pass;
+    std::string pass;
     std::size_t instructions;  // after it
     std::size_t nodes;
 };

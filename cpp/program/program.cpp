@@ -108,7 +108,9 @@ private:
                 break;
             case Instruction::Kind::Apply:
                 text_ += name(instruction.op);
-                add_values(operands);
+                for (const ValueId operand : operands) {
+                    add_range(index_of(operand), 1);
+                }
                 if (instruction.op == Op::PowConstant) {
                     text_ += ' ' + as_text(instruction.number);
                 }
@@ -228,7 +230,7 @@ bool Program::is_well_formed(const Instruction& instruction) const noexcept {
                    parameters_of(instruction).weights.size() ==
                        std::size_t{its_operands} * instruction.results &&
                    (instruction.op == Instruction::no_activation ||
-                    (is_operation && !is_binary(instruction.op)));
+                    has_derivative_by_result(instruction.op));
         case Instruction::Kind::Take:
             return its_operands > 1;
     }

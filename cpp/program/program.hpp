@@ -38,6 +38,12 @@ struct Instruction {
     [[nodiscard]] std::size_t nodes() const noexcept;
 };
 
+// Whether an Affine may apply the operation: its sums are not kept, so the derivative must be told
+// from the result.
+[[nodiscard]] constexpr bool has_derivative_by_result(Op op) noexcept {
+    return op == Op::Relu || op == Op::Tanh || op == Op::Sigmoid || op == Op::Exp;
+}
+
 // What an Affine has besides its operands, captured or constant values all. Several may share it.
 struct AffineParameters {
     ValueRanges weights;  // row after row
@@ -71,6 +77,9 @@ struct Program {
     [[nodiscard]] bool is_captured(ValueId value) const noexcept {
         return index_of(value) >= inputs && index_of(value) < std::size_t{inputs} + captured;
     }
+
+    // No value is beyond this one.
+    static constexpr ValueId last_value{0xFFFFFFF0};
 
     // Append an instruction; its first result.
     ValueId append(Instruction instruction, std::span<const ValueId> its_operands);

@@ -175,11 +175,6 @@ private:
 
     // Put rows together and capture their parameters.
     void find_layers() {
-        std::size_t parameters = 0;
-        for (const Found& found : order_) {
-            parameters += found.is_row ? arena_.fused_parts(found.live).weights.size() + 1 : 0;
-        }
-        result_.captured.reserve(result_.captured.size() + parameters);
         for (std::size_t i = 0; i < order_.size();) {
             if (!order_[i].is_row) {
                 ++i;

@@ -352,7 +352,13 @@ class CompiledFunction:
 
     def __getstate__(self) -> dict[str, Any]:
         """Collect what was recorded; the function itself stays where it is."""
-        state = self.__dict__ | {"_function": None, "_signature": None}
+        signature = self._signature
+        if signature is None and self._function is not None:
+            with contextlib.suppress(TypeError, ValueError):  # not every function has one
+                signature = inspect.signature(self._function)
+        if signature is not None:
+            signature = _names_alone(signature)
+        state = self.__dict__ | {"_function": None, "_signature": signature}
         state.pop("__wrapped__", None)
         return state
 
@@ -411,12 +417,12 @@ class CompiledFunction:
     ) -> tuple[tuple[Any, ...], Callable[..., Any] | None, Hashable]:
         """Split arguments into those that are traced and a function of them."""
         function = self._function
-        if function is None:
-            raise TraceError(
-                f"{self} has been unpickled, so it is called with neither keywords nor static "
-                "arguments"
-            )
         if self._signature is None:
+            if function is None:
+                raise TraceError(
+                    f"{self} has been unpickled, and its function did not name its arguments, "
+                    "so it is called without keywords"
+                )
             self._signature = inspect.signature(function)
         bound = self._signature.bind(*args, **kwargs)
         given = bound.arguments
@@ -438,6 +444,7 @@ class CompiledFunction:
                 traced.append(value)
 
         def call(*values: Any) -> Any:
+            assert function is not None
             rest = iter(values)
             for name, part in layout:
                 if part is None:
@@ -453,7 +460,7 @@ class CompiledFunction:
             hash(key)
         except TypeError as error:
             raise TypeError(f"static arguments must be hashable: {error}") from None
-        return tuple(traced), call, key
+        return tuple(traced), None if function is None else call, key
 
     def _trace(
         self, arguments: Arguments, call: Callable[..., Any] | None
@@ -494,6 +501,19 @@ class CompiledFunction:
                 stacklevel=5,
             )
         self._programs[structure] = known
+
+
+def _names_alone(signature: inspect.Signature) -> inspect.Signature:
+    """Leave out annotations, and of defaults what they are: not all can be pickled."""
+    return inspect.Signature(
+        [
+            parameter.replace(
+                annotation=parameter.empty,
+                default=parameter.empty if parameter.default is parameter.empty else None,
+            )
+            for parameter in signature.parameters.values()
+        ]
+    )
 
 
 def _exact(value: Hashable) -> Hashable:

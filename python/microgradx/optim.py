@@ -47,8 +47,8 @@ def _decays(name: str, pair: Any) -> tuple[float, float]:
 class Optimizer:
     """What all optimisers have in common.
 
-    Settings such as `lr` are attributes and may be assigned at any time; what they may not be
-    raises as it does when an optimiser is made.
+    Settings such as `lr` are attributes and may be assigned at any time. Each is checked by itself,
+    as when an optimiser is made; how they fit together is checked only then.
 
     Parameters
     ----------

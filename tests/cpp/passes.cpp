@@ -102,7 +102,7 @@ TEST_CASE("fold_constants: equal constants are one, but -0.0 is not 0.0") {
           "  %1 = 0\n"
           "  %2 = -0\n"
           "  %3 = -1\n"
-          "  %4 = add %0..%1\n"
+          "  %4 = add %0 %1\n"
           "return %1..%2 %1..%2 %4\n");
 }
 
@@ -165,7 +165,7 @@ TEST_CASE("merge_common_subexpressions: the same of the same operands is compute
     CHECK(merged.listing() ==
           "inputs %0..%1\n"
           "captured none\n"
-          "  %2 = mul %0..%1\n"
+          "  %2 = mul %0 %1\n"
           "  %3 = exp %2\n"
           "  %4 = add %3 %3\n"
           "return %4 %3\n");

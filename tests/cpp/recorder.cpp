@@ -106,7 +106,7 @@ TEST_CASE("operations become instructions in the order of their creation") {
     CHECK(recording.program.listing() ==
           "inputs %0..%1\n"
           "captured none\n"
-          "  %2 = add %0..%1\n"
+          "  %2 = add %0 %1\n"
           "  %3 = relu %1\n"
           "  %4 = mul %3 %2\n"
           "  %5 = pow %4 3\n"
@@ -126,9 +126,9 @@ TEST_CASE("pairs are recorded as what they compute, and what they hide stays hid
           "inputs %0..%1\n"
           "captured none\n"
           "  %2 = -1\n"
-          "  %3 = subtract %0..%1\n"
+          "  %3 = subtract %0 %1\n"
           "  %4 = pow %1 -1\n"
-          "  %5 = mul %3..%4\n"
+          "  %5 = mul %3 %4\n"
           "  %6 = mul %5 %2\n"
           "return %6\n");
     CHECK(recording.program.nodes == 5);  // of micrograd: a difference is a product and a sum
@@ -174,8 +174,8 @@ TEST_CASE("nodes that were there before are captured, whatever they are") {
           "inputs %0..%1\n"
           "captured %2..%3\n"
           "  %4 = mul %0 %3\n"
-          "  %5 = mul %2..%3\n"
-          "  %6 = add %4..%5\n"
+          "  %5 = mul %2 %3\n"
+          "  %6 = add %4 %5\n"
           "return %6\n");
 }
 
@@ -375,7 +375,7 @@ TEST_CASE("sums and means are recorded as they are") {
               "  %4 = 3\n"
               "  %5 = sum %3 %0 %2 %0 %4\n"
               "  %6 = 0.25\n"
-              "  %7 = mul %5..%6\n"
+              "  %7 = mul %5 %6\n"
               "return %7\n");
     }
 }
@@ -394,9 +394,9 @@ TEST_CASE("nodes that came to be seen during the trace are recorded as such") {
               "inputs %0..%1\n"
               "captured %2..%3\n"
               "  %4 = mul %2 %0\n"
-              "  %5 = add %3..%4\n"
+              "  %5 = add %3 %4\n"
               "  %6 = mul %2 %1\n"
-              "  %7 = add %5..%6\n" +
+              "  %7 = add %5 %6\n" +
                   rest);
     };
     SUBCASE("behind the activation function") {
