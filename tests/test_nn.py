@@ -75,6 +75,39 @@ def test_module(engine: Engine) -> None:
     assert [repr(p.grad) for p in pair.both] == ["0", "0"]
 
 
+def test_zero_grad_assigns_to_whatever_the_parameters_are(engine: Engine) -> None:
+    assigned: list[Any] = []
+
+    class Own:
+        grad = 5.0
+
+    class Watched(engine.Value):  # type: ignore[name-defined, misc]
+        @property
+        def grad(self) -> Any:
+            return 7.0
+
+        @grad.setter
+        def grad(self, grad: Any) -> None:
+            assigned.append(grad)
+
+    class Mixed(engine.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            self.all = [engine.Value(1.0), Own(), Watched(2.0)]
+
+        def parameters(self) -> list[Any]:
+            return self.all
+
+    mixed = Mixed()
+    mixed.all[0].grad = 3.0
+    assigned.clear()
+    mixed.zero_grad()
+    assert repr(mixed.all[0].grad) == repr(mixed.all[1].grad) == "0"
+    assert assigned == [0]
+    mixed.all.insert(0, None)
+    with pytest.raises(AttributeError, match="grad"):
+        mixed.zero_grad()
+
+
 @pytest.mark.parametrize(
     ("expression", "text"),
     [

@@ -169,10 +169,27 @@ private:
     std::uint64_t steps_;  // taken so far
 };
 
+void zero_grads(const py::iterable& parameters) {
+    const py::int_ zero(0);
+    for (const py::handle parameter : parameters) {
+        // Attributes of a class of the user's are the user's.
+        if (!is_exact_value(parameter.ptr())) {
+            parameter.attr("grad") = zero;
+            continue;
+        }
+        if (!has_node(as_value(parameter.ptr())) || !allow("assigning a number")) {
+            throw py::error_already_set();
+        }
+        as_value(parameter.ptr())->content->set_grad(Scalar::integer(0.0));
+    }
+}
+
 }  // namespace
 
 void add_parameters(py::module_& module) {
     using namespace py::literals;
+    module.def("zero_grads", &zero_grads, "parameters"_a, py::pos_only(),
+               "zero_grads(parameters, /)\n--\n\nAssign 0 to the `grad` of each.");
     py::class_<Parameters>(module, "Parameters", "The parameters of an optimiser.")
         .def(py::init<const py::list&, std::uint64_t>(), "values"_a, "steps"_a = 0, py::pos_only(),
              "__init__(self, values, steps=0, /)\n--\n\nTake apart a list of Values.")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._arrays import real_array
-from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data, identities
+from microgradx._core import LayerBase, MLPBase, NeuronBase, assign, data, identities, zero_grads
 from microgradx.engine import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -52,8 +52,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        for p in self.parameters():
-            p.grad = 0
+        zero_grads(self.parameters())
 
     def parameters(self) -> list[Value]:
         """List the parameters, always in the same order.
