@@ -7,7 +7,7 @@ from typing import Any
 from microgradx.demo import picture_format
 
 from ..report import seconds_with_unit, short
-from .contestants import MICROGRADX, PYTORCH, Peer
+from .contestants import MICROGRADX, Peer
 from .report import Result
 from .workloads import DIGITS, GPT, MOONS, MOONS_SGD
 
@@ -37,7 +37,7 @@ def draw(result: Result, path: str) -> None:
     axes.xaxis.set_major_formatter(EngFormatter("s"))
     axes.invert_yaxis()
     figure.suptitle("Training in float64 on one thread", color=INK, fontsize=13)
-    quantity = "time, and its ratio to PyTorch's" if PYTORCH.name not in result.left_out else "time"
+    quantity = f"time, and its ratio to {result.unit}'s"
     figure.supxlabel(f"{quantity}; shorter is faster", color=FAINT, fontsize=9)
     # Neither the date nor random identifiers: the same result is the same file.
     with rc_context({"svg.hashsalt": "microgradx"}):

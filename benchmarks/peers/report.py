@@ -13,7 +13,7 @@ from ..terminal import text_table
 from .contestants import EVERYBODY, MICROGRADX, PYTORCH, Peer
 
 METHOD = """\
-Each cell is a time and its ratio to PyTorch's. Everything computes in float64, on one thread, each
+Each cell is a time and its ratio to {unit}'s. Everything computes in float64, on one thread, each
 library in a process of its own, with Python's cyclic garbage collector off. The processes take
 turns, round by round, one idle while the other measures; a time is the least of its rounds (here
 {rounds}). All has run before, so that the timed region compiles nothing. From the same weights, all
@@ -52,9 +52,14 @@ class Result:
     samples: dict[str, dict[str, list[float]]]
     left_out: dict[str, str]
 
+    @property
+    def unit(self) -> str:
+        """Whose time is the unit of ratios: PyTorch's, or without it microgradx's."""
+        return (PYTORCH if PYTORCH in self.peers else MICROGRADX).name
+
     def reference(self, workload: str) -> str:
-        """Return whose time is the unit of ratios."""
-        return PYTORCH.name
+        """Return whose time is the unit of a workload's ratios."""
+        return self.unit
 
     def seconds(self, workload: str, peer: str) -> float | None:
         """Return the least of the rounds, or None if the peer has no part in it."""
@@ -142,7 +147,7 @@ def text(result: Result, table: str, method: str) -> str:
     paragraphs = [
         table,
         "\n".join(result.remarks),
-        method.format(rounds=max(rounds)).rstrip(),
+        method.format(rounds=max(rounds), unit=result.unit).rstrip(),
         textwrap.fill(environment_line(*result.packages), 100),
     ]
     return "\n\n".join(filter(None, paragraphs))
