@@ -135,10 +135,20 @@ RAGGED = [[[1, 2], [3]], [[1], 2], [[[1]], [2]]]
 
 @pytest.mark.parametrize("array", RAGGED, ids=str)
 def test_ragged_arrays(array: Any) -> None:
-    with pytest.raises(ValueError, match="array"):
+    with pytest.raises(ValueError, match="array must not be ragged"):
         microgradx.values(array)
-    with pytest.raises(ValueError, match="array"):
+    with pytest.raises(ValueError, match="array must not be ragged"):
         microgradx.assign([Value(1.0), Value(1.0)], array)
+
+
+def test_masked_arrays() -> None:
+    leaf = Value(1.0)
+    for array in (np.ma.array([1.0], mask=[True]), np.ma.array([1.0])):
+        with pytest.raises(TypeError, match="array must not be masked"):
+            microgradx.values(array)
+        with pytest.raises(TypeError, match="array must not be masked"):
+            microgradx.assign([leaf], array)
+    assert leaf.data == 1.0
 
 
 @pytest.mark.parametrize("array", [10**400, [1, 10**400]], ids=["number", "list"])

@@ -84,7 +84,21 @@ private:
 };
 
 py::object as_array(const py::object& numbers) {
-    const py::object array = py::module_::import("numpy").attr("asarray")(numbers);
+    const py::module_ numpy = py::module_::import("numpy");
+    if (py::isinstance(numbers, numpy.attr("ma").attr("MaskedArray"))) {
+        throw py::type_error("array must not be masked: use filled() to give all numbers");
+    }
+    py::object array;
+    try {
+        array = numpy.attr("asarray")(numbers);
+    } catch (py::error_already_set& error) {
+        if (!error.matches(PyExc_ValueError)) {
+            throw;
+        }
+        py::raise_from(error, PyExc_ValueError,
+                       "array must not be ragged: lists side by side must have the same length");
+        throw py::error_already_set();
+    }
     const auto kind = array.attr("dtype").attr("kind").cast<std::string>();
     if (kind == "M" || kind == "m") {  // whose elements Python takes for ints
         throw py::type_error(
