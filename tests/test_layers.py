@@ -28,6 +28,7 @@ from graphs import (
 )
 from microgradx import Value
 from microgradx.nn import MLP
+from test_overriding import constantly
 
 pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
@@ -89,6 +90,10 @@ CHANGES = {
     "one neuron alone": "layer.neurons = [last]",
     "a tuple of neurons": "layer.neurons = tuple(layer.neurons[1:])",
     "a class of a neuron that calls otherwise": "last.__class__ = Doubling",
+    "a class of the first neuron with other weights": "first.__class__ = Scaled",
+    "a class of the last neuron with other weights": "last.__class__ = Scaled",
+    "a class of two neurons with another bias": "first.__class__ = last.__class__ = Biased",
+    "a class of a neuron that is always linear": "last.__class__ = Linear",
     "a gradient, which is of no importance": "first.w[0].grad = 2.0",
     "a name, which is of no importance": "first.w[0].name = 'weight'",
 }
@@ -111,21 +116,35 @@ def test_change_between_two_calls(nonlin: bool, change: str) -> None:
             def __call__(self, x: Any) -> Any:
                 return super().__call__(x) * 2.0
 
+        class Scaled(engine.nn.Neuron):  # type: ignore[name-defined, misc]
+            @property
+            def w(self) -> Any:
+                return [scale, scale]
+
+        class Biased(engine.nn.Neuron):  # type: ignore[name-defined, misc]
+            def __getattribute__(self, name: str) -> Any:
+                return scale if name == "b" else super().__getattribute__(name)
+
+        class Linear(engine.nn.Neuron):  # type: ignore[name-defined, misc]
+            nonlin = property(lambda self: False)
+
         def similar_to(other: Any) -> Any:
             neuron = engine.nn.Neuron(2, nonlin=other.nonlin)
             neuron.w = other.w[::-1]
             return neuron
 
         layer, x = exact_layer(engine, 2, 3, nonlin=nonlin), [engine.Value(0.5), engine.Value(-2)]
+        scale = engine.Value(0.25)
         before = layer(x)
         first, last = layer.neurons[0], layer.neurons[-1]
         names = {"layer": layer, "first": first, "last": last, "x": x, "Value": engine.Value}
         names |= {"Special": Special, "Doubling": Doubling, "similar_to": similar_to}
+        names |= {"Scaled": Scaled, "Biased": Biased, "Linear": Linear}
         exec(CHANGES[change], names)
         after = layer(x)
         after = after if isinstance(after, list) else [after]
         (total_of([*before, *after]) * 0.5).backward()
-        values = [*before, *after, *first.w, *last.w, first.b, last.b, *x]
+        values = [*before, *after, *first.w, *last.w, first.b, last.b, scale, *x]
         return [v for v in dict.fromkeys(values) if isinstance(v, engine.Value)]
 
     on_both(program)
@@ -181,6 +200,33 @@ def test_call_replaced_on_the_class_between_two_calls(
         patch.setattr(getattr(engine.nn, owner), "__call__", lambda self, x: "replaced")
         assert model([1.0]) == (["replaced"] * 2 if owner == "Neuron" else "replaced")
     assert data_of(model([1.0])) == expected
+
+
+OVERRIDES: dict[str, Callable[[Engine], Any]] = {
+    "w": lambda engine: [engine.Value(1.0), engine.Value(2.0)],
+    "b": lambda engine: engine.Value(9.0),
+    "nonlin": lambda engine: False,
+}
+
+
+@pytest.mark.parametrize("network", ["Neuron(2)", "Layer(2, 2)", "MLP(2, [2, 2])"])
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_attribute_replaced_on_the_class_between_two_calls(
+    name: str, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for engine in (MICROGRAD, MICROGRADX):
+        model, override = eval(network, vars(engine.nn)), constantly(OVERRIDES[name](engine))
+        for p in model.parameters():
+            p.data = -1.0
+        results.append([data_of(model([1.0, 2.0]))])
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.nn.Neuron, name, override, raising=False)
+            results[-1].append(data_of(model([1.0, 2.0])))
+        results[-1].append(data_of(model([1.0, 2.0])))
+    assert results[1] == results[0]
+    before, meanwhile, after = results[1]
+    assert before == after != meanwhile
 
 
 def test_callback_on_a_parameter_between_two_calls(engine: Engine) -> None:

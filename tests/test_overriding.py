@@ -1,6 +1,7 @@
-"""Subclasses of Value, and methods and operators replaced on the class."""
+"""Subclasses of Value and Neuron, and methods and operators replaced on the class."""
 
 import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,11 @@ def recorder(name: str, original: Callable[..., Any], calls: list[Any]) -> Calla
         return result
 
     return operator
+
+
+def constantly(result: Any) -> property:
+    """Make a property that is the same for all."""
+    return property(lambda self: result)
 
 
 def networks(engine: Engine) -> dict[str, Any]:
@@ -251,3 +257,140 @@ def test_a_subclass_that_forgets_to_initialise_says_so() -> None:
     for use in uses:
         with pytest.raises(AttributeError, match=r"super\(\).__init__\(data\)"):
             use()
+
+
+class Scaled:
+    """Twice the weights, computed at each look."""
+
+    @property
+    def w(self) -> list[Any]:
+        return [weight * 2 for weight in self.weights]
+
+    @w.setter
+    def w(self, weights: list[Any]) -> None:
+        self.weights = weights
+
+
+class Shifted:
+    @property
+    def b(self) -> Any:
+        return self.bias + 3.0
+
+    @b.setter
+    def b(self, bias: Any) -> None:
+        self.bias = bias
+
+
+class Switched:
+    """Linear for every other look."""
+
+    looks = 0
+
+    @property
+    def nonlin(self) -> bool:
+        self.looks += 1
+        return self.looks % 2 == 0
+
+    @nonlin.setter
+    def nonlin(self, nonlin: bool) -> None:
+        pass
+
+
+class Looking:
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return found * 5.0 if name == "b" else found
+
+
+class Forwarding:
+    """Attributes that are stored under other names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(f"own_{name}", value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("own_"):
+            raise AttributeError(name)
+        return getattr(self, f"own_{name}")
+
+
+class Defaults:
+    w: Any = None
+    b: Any = None
+    nonlin: Any = None
+
+
+OVERRIDING = (Scaled, Shifted, Switched, Looking, Forwarding, Defaults)
+
+
+@pytest.mark.parametrize("network", ["neuron", "layer"])
+@pytest.mark.parametrize("override", OVERRIDING)
+def test_overridden_attributes_of_neurons_are_looked_up(override: type, network: str) -> None:
+    results = []
+    for engine in (MICROGRAD, MICROGRADX):
+        random.seed(1)
+        special = type("Special", (override, engine.nn.Neuron), {})
+        layer = engine.nn.Layer(2, 3)
+        layer.neurons[1] = neuron = special(2)
+        neuron.b.data = -0.25
+        model = neuron if network == "neuron" else layer
+        outs = [model([1.0, x]) for x in (-2.0, 2.0, engine.Value(0.5))]
+        outs = outs if network == "neuron" else [out for outs_ in outs for out in outs_]
+        for out in outs:
+            out.backward()
+        gradients = [p.grad for p in neuron.parameters()]
+        results.append([*(out.data for out in outs), *gradients])
+    assert results[1] == pytest.approx(results[0], rel=1e-14)
+
+
+def test_a_neuron_calls_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class attributes that no instance can have in micrograd go before the neuron's own here."""
+    neuron = MICROGRADX.nn.Neuron(1)
+    neuron.w[0].data = -1.0
+    assert neuron([1.0]).data == 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(MICROGRADX.nn.Neuron, "activation", "tanh")
+        assert (neuron.activation, neuron([1.0])._op) == ("tanh", "tanh")
+        patch.setattr(MICROGRADX.nn.Neuron, "nonlin", False)
+        assert (neuron.nonlin, neuron([1.0]).data) == (False, -1.0)
+    assert neuron([1.0])._op == "ReLU"
+
+
+def test_a_class_changed_again_and_again_is_looked_at_each_time(engine: Engine) -> None:
+    special = type("Special", (engine.nn.Neuron,), {})
+    neuron = special(1, nonlin=False)
+    neuron.w = [engine.Value(2.0)]
+    for i in range(3000):  # more often than Python numbers the states of a class
+        setattr(special, "b", constantly(engine.Value(float(i))))  # noqa: B010
+        assert neuron([1.0]).data == 2.0 + i
+        delattr(special, "b")
+        assert neuron([1.0]).data == 2.0
+
+
+def test_an_exception_of_an_overridden_attribute_reaches_the_caller(engine: Engine) -> None:
+    class Failing(engine.nn.Neuron):  # type: ignore[name-defined, misc]
+        def __getattribute__(self, name: str) -> Any:
+            if name == failing:
+                raise KeyboardInterrupt
+            return super().__getattribute__(name)
+
+    layer, failing = engine.nn.Layer(1, 2), ""
+    layer.neurons[1] = Failing(1)
+    for failing in ("w", "b", "nonlin"):  # noqa: B007
+        for network in (layer, layer.neurons[1]):
+            with pytest.raises(KeyboardInterrupt):
+                network([1.0])
+
+
+def test_inputs_that_go_while_an_attribute_is_looked_up() -> None:
+    class Clearing(MICROGRADX.nn.Neuron):  # type: ignore[name-defined, misc]
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("w", "b"):
+                inputs.clear()
+            return super().__getattribute__(name)
+
+    inputs: list[Any] = []
+    neuron = Clearing(2)
+    inputs = [MICROGRADX.Value(1.0), MICROGRADX.Value(2.0)]
+    with pytest.raises(ValueError, match="expected 2 inputs"):
+        neuron(inputs)

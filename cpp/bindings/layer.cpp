@@ -45,11 +45,13 @@ PyObject* layers_name = nullptr;
         return false;
     }
     PyObject* const* weights = known.weights.data();
+    PyTypeObject* type = nullptr;  // of the neuron before
     for (std::size_t i = 0; i < rows; ++i, weights += terms) {
         PyObject* const neuron = PySequence_Fast_GET_ITEM(neurons, static_cast<Py_ssize_t>(i));
-        if (!has_native_call(neuron)) {
+        if (Py_TYPE(neuron) != type && !is_native_neuron(neuron)) {
             return false;
         }
+        type = Py_TYPE(neuron);
         const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
         if (attributes != known.neurons[i] || !is_list_of(attributes.w, terms) ||
             !std::equal(weights, weights + terms, PySequence_Fast_ITEMS(attributes.w))) {
@@ -71,7 +73,7 @@ PyObject* layers_name = nullptr;
     };
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(neurons); ++i) {
         PyObject* const neuron = PySequence_Fast_GET_ITEM(neurons, i);
-        if (!has_native_call(neuron)) {
+        if (!is_native_neuron(neuron)) {
             return nullptr;
         }
         const NeuronAttributes& attributes = as_neuron(neuron)->attributes;

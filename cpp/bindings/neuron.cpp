@@ -1,9 +1,10 @@
 // The calls of neurons.
 //
 // `NeuronBase` is what of a neuron must be quick: its four attributes, which the core reads without
-// a look-up, and the call. The class `microgradx.nn.Neuron` derives from it. A neuron in which
-// nothing is out of the ordinary is one fused node of the arena; any other goes through Python's
-// operators. Nothing is remembered from one call to the next.
+// a look-up while that would find nothing else, and the call. The class `microgradx.nn.Neuron`
+// derives from it. A neuron in which nothing is out of the ordinary is one fused node of the arena;
+// any other goes through Python's operators. Nothing is remembered from one call to the next but
+// the type that was last found to be ordinary.
 //
 // An activation function named by a string is the Value's method of that name; it is fused with the
 // sum while it is the engine's own.
@@ -34,6 +35,29 @@ struct NativeActivation {
 std::vector<NativeActivation> native_activations;
 PyObject* linear = nullptr;  // interned
 
+// One of the members of NeuronBase.
+struct Attribute {
+    const char* name;
+    PyObject* NeuronAttributes::* member;
+    PyObject* interned_name = nullptr;
+    PyObject* descriptor = nullptr;  // as it was when the module was imported
+};
+
+Attribute w_attribute{"w", &NeuronAttributes::w};
+Attribute b_attribute{"b", &NeuronAttributes::b};
+Attribute nonlin_attribute{"nonlin", &NeuronAttributes::nonlin};
+Attribute activation_attribute{"activation", &NeuronAttributes::activation};
+constexpr std::array all_attributes = {&w_attribute, &b_attribute, &nonlin_attribute,
+                                       &activation_attribute};
+
+void find_descriptors(PyObject* type) {
+    for (Attribute* attribute : all_attributes) {
+        attribute->interned_name = PyUnicode_InternFromString(attribute->name);
+        attribute->descriptor =
+            checked(PyObject_GetAttrString(type, attribute->name)).release().ptr();
+    }
+}
+
 void find_native_activations() {
     const auto add = [](const char* name, Op op) {
         PyObject* method = PyDict_GetItemString(value_type->tp_dict, name);
@@ -50,22 +74,47 @@ void find_native_activations() {
     }
 }
 
-py::object activated(const py::object& sum, const py::object& activation) {
+// What is stored in the neuron, without a look-up.
+py::object stored(PyObject* neuron, const Attribute& attribute) {
+    PyObject* value = as_neuron(neuron)->attributes.*attribute.member;
+    if (value == nullptr) {
+        PyErr_Format(PyExc_AttributeError,
+                     "this %.200s has no %s: its __init__ must call super().__init__(nin)",
+                     Py_TYPE(neuron)->tp_name, attribute.name);
+        throw py::error_already_set();
+    }
+    return py::reinterpret_borrow<py::object>(value);
+}
+
+py::object looked_up(PyObject* neuron, const Attribute& attribute) {
+    return has_native_attributes(Py_TYPE(neuron))
+               ? stored(neuron, attribute)
+               : checked(PyObject_GetAttr(neuron, attribute.interned_name));
+}
+
+py::object activated(const py::object& sum, PyObject* neuron) {
+    const auto nonlin = looked_up(neuron, nonlin_attribute);
+    const auto activation = looked_up(neuron, activation_attribute);
+    if (!py::bool_(nonlin)) {
+        return sum;
+    }
     if (!PyUnicode_Check(activation.ptr())) {
         return activation(sum);
     }
     return PyUnicode_Compare(activation.ptr(), linear) == 0 ? sum : sum.attr(activation)();
 }
 
-py::object attribute(PyObject* neuron, PyObject* NeuronAttributes::* member, const char* name) {
-    PyObject* value = as_neuron(neuron)->attributes.*member;
-    if (value == nullptr) {
-        PyErr_Format(PyExc_AttributeError,
-                     "this %.200s has no %s: its __init__ must call super().__init__(nin)",
-                     Py_TYPE(neuron)->tp_name, name);
-        throw py::error_already_set();
-    }
-    return py::reinterpret_borrow<py::object>(value);
+// The output of a neuron whose attributes may be anything.
+py::object output_by_look_ups(PyObject* neuron, Inputs& inputs) {
+    const auto w = looked_up(neuron, w_attribute);  // may run code that changes the inputs
+    const auto b = looked_up(neuron, b_attribute);
+    SpareVector<Input> collected;
+    const LiveNode fused =
+        inputs.collect(*collected)
+            ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
+            : LiveNode{};
+    return activated(fused.node != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b),
+                     neuron);
 }
 
 int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
@@ -140,30 +189,44 @@ bool is_native(Op activation) noexcept {
            });
 }
 
+TypeVersion last_native_type;
+
+bool looks_up_native_attributes(PyTypeObject* type) noexcept {
+    const auto is_in_place = [type](const Attribute* attribute) {
+        return _PyType_Lookup(type, attribute->interned_name) == attribute->descriptor;
+    };
+    if (type->tp_getattro != PyObject_GenericGetAttr ||
+        !std::ranges::all_of(all_attributes, is_in_place)) {
+        return false;
+    }
+    // Python 3.10 begins with the first version again when its cache of look-ups is cleared.
+    if (PY_VERSION_HEX >= 0x030B0000 && type->tp_version_tag != 0) {
+        last_native_type = {type, type->tp_version_tag};
+    }
+    return true;
+}
+
 py::object neuron_output(PyObject* neuron, Inputs& inputs) {
+    if (!has_native_attributes(Py_TYPE(neuron))) {
+        return output_by_look_ups(neuron, inputs);
+    }
     SpareVector<Input> collected;
     const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
     const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
-    const Op named = named_activation(attributes);
+    const Op named =
+        has_native_attributes(Py_TYPE(neuron)) ? named_activation(attributes) : Op::Custom;
     const bool fuses_activation = is_native(named);
     const LiveNode fused =
         plain ? fused_weighted_sum(attributes.w, *collected, attributes.b,
                                    fuses_activation ? named : AffineMap::no_activation)
               : LiveNode{};
-    py::object sum;
-    if (fused.node != nullptr) {
-        sum = wrapped(fused);
-        if (fuses_activation) {
-            return sum;
-        }
-    } else {
-        const auto w = attribute(neuron, &NeuronAttributes::w, "w");
-        const auto b = attribute(neuron, &NeuronAttributes::b, "b");
-        sum = weighted_sum_in_python(w, inputs, b);
+    if (fused.node == nullptr) {
+        const auto w = stored(neuron, w_attribute);
+        const auto b = stored(neuron, b_attribute);
+        return activated(weighted_sum_in_python(w, inputs, b), neuron);
     }
-    const auto nonlin = attribute(neuron, &NeuronAttributes::nonlin, "nonlin");
-    const auto activation = attribute(neuron, &NeuronAttributes::activation, "activation");
-    return py::bool_(nonlin) ? activated(sum, activation) : sum;
+    auto sum = wrapped(fused);
+    return fuses_activation ? sum : activated(sum, neuron);
 }
 
 py::object create_neuron_type() {
@@ -191,6 +254,7 @@ py::object create_neuron_type() {
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                  slots.data()};
     auto type = checked(PyType_FromSpec(&specification));
+    find_descriptors(type.ptr());
     find_native_activations();
     return type;
 }

@@ -38,6 +38,29 @@ PyObject* neuron_call(PyObject* neuron, PyObject* arguments, PyObject* keywords)
 [[nodiscard]] inline bool has_native_call(PyObject* object) noexcept {
     return Py_TYPE(object)->tp_call == neuron_call;
 }
+
+// A type whose attributes were the engine's own when its version was this one. Python gives each
+// state of each type a version of its own, and 0 to a type that has been changed since the last
+// look-up in it.
+struct TypeVersion {
+    PyTypeObject* type = nullptr;
+    unsigned int version = 0;
+};
+extern TypeVersion last_native_type;
+
+[[nodiscard]] bool looks_up_native_attributes(PyTypeObject* type) noexcept;
+
+// Whether looking up the attributes of a neuron of this type gives its NeuronAttributes: neither a
+// subclass nor the user has put anything in their place. Runs no Python code.
+[[nodiscard]] inline bool has_native_attributes(PyTypeObject* type) noexcept {
+    return (type == last_native_type.type && type->tp_version_tag == last_native_type.version) ||
+           looks_up_native_attributes(type);
+}
+
+// Whether a layer may take the neuron's attributes and do what its call does.
+[[nodiscard]] inline bool is_native_neuron(PyObject* object) noexcept {
+    return has_native_call(object) && has_native_attributes(Py_TYPE(object));
+}
 [[nodiscard]] inline NeuronObject* as_neuron(PyObject* object) noexcept {
     return reinterpret_cast<NeuronObject*>(object);
 }
