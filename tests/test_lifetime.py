@@ -14,7 +14,7 @@ import pytest
 from conftest import count_nodes
 from graphs import operands_first
 from microgradx import Value, _core
-from microgradx.nn import MLP, Neuron
+from microgradx.nn import MLP, Layer, Neuron
 
 pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
 
@@ -319,6 +319,30 @@ def test_weak_dictionary_of_values() -> None:
     assert len(state) == 3
     del out
     assert len(state) == 0
+
+
+@pytest.mark.usefixtures("_no_collector")
+def test_weak_reference_to_a_weight_whose_outputs_are_gone() -> None:
+    layer, dead = Layer(2, 3), list[Any]()
+    before = count_nodes()
+    for call in range(10):
+        layer([1.0, 2.0])
+        reference = weakref.ref(layer.neurons[0].w[0], dead.append)
+        layer.neurons[0].w[0] = Value(0.5)
+        assert (len(dead), reference()) == (call + 1, None)
+    assert count_nodes() == before
+
+
+@pytest.mark.usefixtures("_no_collector")
+def test_weak_set_of_the_parameters_of_a_layer_whose_outputs_are_gone() -> None:
+    layer = Layer(2, 3)
+    parameters = weakref.WeakSet(layer.parameters())
+    layer([1.0, 2.0])
+    out = layer([1.0, 2.0])[1]
+    del layer
+    assert len(parameters) == 3
+    del out
+    assert len(parameters) == 0
 
 
 class Tracked(Value):

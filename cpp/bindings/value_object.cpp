@@ -283,7 +283,7 @@ void value_dealloc(PyObject* object) noexcept {
         PyObject_GC_UnTrack(object);
     }
     if (value->weak_references != nullptr && type == value_type && value->node != no_node &&
-        value->content->count > 1) {
+        arena.is_referred_to(*value->content)) {
         // Being kept gives the object, which has no reference left, the arena's.
         const bool kept = guarded(false, [&] {
             keep(value);

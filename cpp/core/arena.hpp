@@ -227,6 +227,12 @@ public:
     void set_callback(NodeId id, bool has_one);
     // From now on the wrapper lives as long as the node: consumers of the node hold it as well.
     void keep_wrapper(NodeId id);
+    // Whether anything but the wrapper refers to the node, for one who is about to change what
+    // becomes of the wrapper. Idle rows of maps are nothing: they let go.
+    [[nodiscard]] bool is_referred_to(const Node& wrapped) noexcept {
+        changed(wrapped);
+        return wrapped.count > 1;
+    }
     // The wrapper is about to be gone: the node is as if it had never had one.
     void forget_wrapper(LiveNode live) noexcept;
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own

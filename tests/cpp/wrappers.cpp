@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -165,6 +167,28 @@ TEST_CASE("a constant power that leaves its base to the wrapper still owns its e
     host.forget(cube);
     CHECK(host.living() == 0);
     CHECK(arena.counters().leaves == 0);
+}
+
+TEST_CASE("an idle row of a layer does not refer to a weight whose wrapper is about to go") {
+    Arena arena;
+    const Number weight(arena, 2.0);
+    const Number bias(arena, 3.0);
+    const std::uint32_t map =
+        arena.make_map(std::array{weight.live(), bias.live()}, std::array{Op::Relu}, true);
+    std::vector<LiveNode> results;
+    arena.apply(map, std::array{Input{{}, Scalar::real(5)}}, results);
+    Number result(arena, results.front());
+    SUBCASE("though one that is in use does") {
+        CHECK(arena.is_referred_to(weight.node()));
+        result.forget();
+    }
+    SUBCASE("though it counts the weight") {
+        result.forget();
+        REQUIRE(weight.node().count == 2);
+    }
+    CHECK_FALSE(arena.is_referred_to(weight.node()));
+    CHECK(weight.node().count == 1);
+    arena.release_map(map);
 }
 
 TEST_CASE("dropping a wrapper may create nodes and drop others") {
