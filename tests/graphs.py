@@ -1,4 +1,4 @@
-"""What tests of graphs share: exact numbers, ways through graphs, comparisons, random programs.
+"""What tests of graphs share: exact and odd numbers, ways through graphs, comparisons, programs.
 
 The exact numbers are fractions of few binary digits, so that every sum and product of them is exact
 and the same in whatever order it is computed: all numbers, gradients included, are compared to the
@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import hypothesis
@@ -19,6 +20,58 @@ from hypothesis import strategies as st
 
 EXACT_BITS = 12  # products of numbers with so many bits before and after the point are exact
 FRACTIONS = (-1.5, -1.0, -0.5, 0.5, 1.0, 2.0)
+
+
+class OddReal(Fraction):
+    """0.5, which counts its conversions and fails at the first if it has been given an error."""
+
+    conversions = 0
+    error: BaseException | None = None
+
+    def __float__(self) -> float:
+        self.conversions += 1
+        if self.error is not None and self.conversions == 1:
+            raise self.error
+        return 0.5
+
+
+class OddInteger:
+    """3, which counts and fails as :class:`OddReal` does."""
+
+    conversions = 0
+    error: BaseException | None = None
+
+    def __index__(self) -> int:
+        self.conversions += 1
+        if self.error is not None and self.conversions == 1:
+            raise self.error
+        return 3
+
+
+ODD_NUMBERS: tuple[tuple[Callable[[], Any], float], ...] = (
+    (lambda: OddReal(1, 2), 0.5),
+    (OddInteger, 3),
+)
+ERRORS = (KeyboardInterrupt, MemoryError, ZeroDivisionError)
+
+
+class Stranger:
+    """No number, as it says when asked, but with operators of its own for a Value."""
+
+    questions = 0
+
+    def __index__(self) -> int:
+        self.questions += 1
+        raise TypeError("no integer")
+
+    def __rmul__(self, other: Any) -> Any:
+        return other * 10.0
+
+    def __radd__(self, other: Any) -> Any:
+        return other + 10.0
+
+    def __mul__(self, other: Any) -> Any:
+        return other * 10.0
 
 
 def is_exact(number: float) -> bool:

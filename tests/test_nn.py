@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import MICROGRAD, MICROGRADX, Engine
+from graphs import ERRORS, ODD_NUMBERS, OddReal, Stranger
 from microgradx import Value, nn
 from microgradx.nn import MLP, Layer, Module, Neuron
 
@@ -207,6 +208,108 @@ def test_inputs_that_are_no_numbers(network: Any) -> None:
     for inputs in ("ab", [None, 1.0], [1.0, "text"], [[1.0], [2.0]], [1j, 1.0], 3, None):
         with pytest.raises(TypeError):
             network(inputs)
+
+
+@pytest.mark.parametrize("inputs", ["ab", [1.0, "b"], [None, 1.0], [Value(1.0), [2.0]], [1j, 1]])
+@pytest.mark.parametrize("network", [Neuron(2), Layer(2, 3), MLP(2, [3, 1])], ids=repr)
+def test_messages_of_inputs_that_are_no_numbers(network: Any, inputs: Any) -> None:
+    with pytest.raises(TypeError, match="inputs of a neuron must be Values or real numbers, not"):
+        network(inputs)
+
+
+# What makes of a neuron one that Python's operators compute.
+UNUSUAL = {
+    "nothing": "pass",
+    "an int for a weight": "neuron.w[0] = Value(1)",
+    "a callback on a weight": "neuron.w[1]._backward = lambda: None",
+    "a weight of a subclass": "neuron.w[0] = type('Special', (Value,), {})(0.5)",
+    "a callback on the bias": "neuron.b._backward = lambda: None",
+    "a tuple of weights": "neuron.w = tuple(neuron.w)",
+    "weights by a property": "neuron.__class__ = type('N', (Neuron,), {'w': property(doubled)})",
+    "a computed bias": "neuron.b = Value(1.0) + 1.0",
+    "another activation function": "neuron.activation = abs",
+}
+
+
+def first_neuron(model: Any) -> Any:
+    layer = getattr(model, "layers", [model])[0]
+    return getattr(layer, "neurons", [layer])[0]
+
+
+def unusual(network: str, change: str) -> Any:
+    model = seeded(network)
+    neuron = first_neuron(model)
+    own = list(neuron.w)
+    names = {"neuron": neuron, "doubled": lambda self: [w * 2 for w in own]}
+    exec(UNUSUAL[change], {**globals(), **names})
+    return model
+
+
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize("change", UNUSUAL)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_input_is_converted_but_once(network: str, change: str, make: Any) -> None:
+    model, number = unusual(network, change), make[0]()
+    expected = as_list(model([make[1], Value(2.0)]))
+    assert [out.data for out in as_list(model([number, Value(2.0)]))] == [
+        out.data for out in expected
+    ]
+    assert number.conversions == 1
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize("change", UNUSUAL)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_exception_of_a_conversion_reaches_the_caller(
+    network: str, change: str, make: Any, error: type[BaseException]
+) -> None:
+    model, number, behind = unusual(network, change), make[0](), make[0]()
+    number.error = error("on purpose")
+    with pytest.raises(error, match="on purpose"):
+        model([number, behind])
+    assert (number.conversions, behind.conversions) == (1, 0)
+
+
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize("change", UNUSUAL)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_inputs_with_operators_of_their_own(network: str, change: str, make: Any) -> None:
+    model, number, stranger = unusual(network, change), make[0](), Stranger()
+    expected = as_list(model([make[1], 10.0]))
+    assert [out.data for out in as_list(model([number, stranger]))] == [
+        out.data for out in expected
+    ]
+    assert number.conversions == 1
+    assert stranger.questions <= 1
+
+
+def test_weights_with_operators_of_their_own_get_the_inputs_as_they_are() -> None:
+    class Weight:
+        def __mul__(self, other: Any) -> Any:
+            seen.append(other)
+            return Value(1.0)
+
+    seen: list[Any] = []
+    neuron, inputs = Neuron(2, nonlin=False), [ODD_NUMBERS[0][0](), "text"]
+    neuron.w = [Weight(), Weight()]  # type: ignore[list-item]
+    assert neuron(inputs).data == 2.0
+    assert seen == inputs
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_weight_that_is_replaced_while_an_input_is_converted(network: str) -> None:
+    """The sum is not fused then, but the input is not converted once more."""
+
+    class Number(OddReal):
+        def __float__(self) -> float:
+            first_neuron(model).w[1] = Value(2)
+            return super().__float__()
+
+    model, number = seeded(network), Number(1, 2)
+    outs = as_list(model([number, 4.0]))
+    assert number.conversions == 1
+    assert [out.data for out in outs] == [out.data for out in as_list(model([0.5, 4.0]))]
 
 
 @pytest.mark.parametrize("arguments", [(), (1,), ([1.0], [2.0])])
@@ -479,6 +582,19 @@ def test_a_neuron_that_overrides_call(engine: Engine) -> None:
     for neuron in layer.neurons:
         neuron.w[0].data = 3.0
     assert [out.data for out in layer([1.0])] == [3.0, 6.0]
+
+
+def test_a_neuron_that_overrides_call_gets_the_inputs_as_they_are(engine: Engine) -> None:
+    class Recording(engine.nn.Neuron):  # type: ignore[name-defined, misc]
+        def __call__(self, x: Any) -> Any:
+            seen.append(x)
+            return super().__call__(x)
+
+    seen: list[Any] = []
+    layer, x = engine.nn.Layer(2, 2), [1.0, 2.0]
+    layer.neurons[1] = Recording(2)
+    layer(x)
+    assert seen[0] is x
 
 
 def test_a_neuron_that_overrides_call_on_the_class(

@@ -22,10 +22,13 @@ import numpy as np
 import pytest
 from conftest import MICROGRAD, count_nodes
 from graphs import (
+    ERRORS,
     FRACTIONS,
     LOOKS,
+    ODD_NUMBERS,
     Program,
     Step,
+    Stranger,
     change_data,
     drop_in_random_order,
     exact_layer,
@@ -469,16 +472,20 @@ BAD_CALLS = {
     "sum([1j])": (TypeError, "values must be a real number, not complex"),
     "sum([array])": (TypeError, "values must be a real number, not numpy.ndarray"),
     "sum([v, array])": (TypeError, "values must be a real number, not numpy.ndarray"),
-    "sum([v, 'a'])": (TypeError, None),
-    "sum('ab')": (TypeError, None),
-    "sum([v, None])": (TypeError, None),
-    "sum([[v]])": (TypeError, None),
+    "sum([v, 'a'])": (TypeError, "values must be Values or real numbers, not str"),
+    "sum('ab')": (TypeError, "values must be Values or real numbers, not str"),
+    "sum(['a'])": (TypeError, "values must be Values or real numbers, not str"),
+    "sum([1j, v])": (TypeError, "values must be Values or real numbers, not complex"),
+    "sum([v, 1j])": (TypeError, "values must be Values or real numbers, not complex"),
+    "sum([v, None])": (TypeError, "values must be Values or real numbers, not NoneType"),
+    "sum([[v]])": (TypeError, "values must be Values or real numbers, not list"),
     "sum([v, 10**400])": (OverflowError, None),
     "sum([10**400])": (OverflowError, None),
     "mean([])": (ValueError, "values is empty"),
     "mean(iter([]))": (ValueError, "values is empty"),
     "mean(v)": (TypeError, "values must be iterable"),
-    "mean([v, 'a'])": (TypeError, None),
+    "mean([v, 'a'])": (TypeError, "values must be Values or real numbers, not str"),
+    "mean([None])": (TypeError, "values must be Values or real numbers, not NoneType"),
     "dot(v, [v])": (TypeError, "ws must be iterable"),
     "dot([v], v)": (TypeError, "xs must be iterable"),
     "dot([v], [])": (ValueError, "ws and xs must be of the same length, not 1 and 0"),
@@ -486,9 +493,13 @@ BAD_CALLS = {
     "dot([v], [1], 'a')": (TypeError, "b must be a real number, not str"),
     "dot([], [], None)": (TypeError, "b must be a real number, not NoneType"),
     "dot([v], [v], array)": (TypeError, "b must be a real number, not numpy.ndarray"),
-    "dot([v], ['a'])": (TypeError, None),
-    "dot([None], [v])": (TypeError, None),
-    "dot([1j], [v])": (TypeError, None),
+    "dot([v], ['a'])": (TypeError, "xs must be Values or real numbers, not str"),
+    "dot([1.0], ['a'])": (TypeError, "xs must be Values or real numbers, not str"),
+    "dot(['a'], [v])": (TypeError, "ws must be Values or real numbers, not str"),
+    "dot([i], ['a'])": (TypeError, "xs must be Values or real numbers, not str"),
+    "dot(['a'], [i])": (TypeError, "ws must be Values or real numbers, not str"),
+    "dot([None], [v])": (TypeError, "ws must be Values or real numbers, not NoneType"),
+    "dot([1j], [v])": (TypeError, "ws must be Values or real numbers, not complex"),
     "dot([v], [10**400])": (OverflowError, None),
     "sum(failing())": (KeyError, "on purpose"),
     "dot([v, v], failing())": (KeyError, "on purpose"),
@@ -503,7 +514,7 @@ def failing() -> Iterator[Value]:
 @pytest.mark.parametrize("call", BAD_CALLS)
 def test_bad_arguments(call: str) -> None:
     error, message = BAD_CALLS[call]
-    names = {"v": Value(1.0), "array": np.array([1.0, 2.0]), "failing": failing}
+    names = {"v": Value(1.0), "i": Value(1), "array": np.array([1.0, 2.0]), "failing": failing}
     with pytest.raises(error, match=message):
         eval(f"microgradx.{call}", {"microgradx": microgradx, **names})
 
@@ -524,6 +535,87 @@ def test_value_without_a_number() -> None:
         microgradx.sum([Bad()])
     with pytest.raises(AttributeError, match=r"super\(\).__init__"):
         microgradx.dot([Value(1.0)], [Bad()])
+
+
+# Calls with a number x, some of which are fused and some of which are not.
+CALLS_OF_A_NUMBER = (
+    *(
+        "dot([v], [x])",
+        "dot([x], [v])",
+        "dot([i], [x])",
+        "dot([x], [i])",
+        "dot([v, x], [x2, v], i)",
+    ),
+    *(
+        "dot([v], [1.0], x)",
+        "dot([i], [1.0], x)",
+        "dot([s], [x])",
+        "dot([x], [s], x2)",
+        "dot([], [], x)",
+    ),
+    *("sum([v, x])", "sum([i, x])", "sum([x2, v, x])", "sum([v, s, x])", "sum([s, x, v])"),
+    *("mean([v, x])", "mean([i, x, v])"),
+)
+
+
+def call_of_numbers(call: str, x: Any, x2: Any = 1.0) -> Any:
+    special = type("Special", (Value,), {})
+    values = {"v": Value(2.0), "i": Value(3), "s": special(4.0)}
+    return eval(f"microgradx.{call}", {"microgradx": microgradx, **values, "x": x, "x2": x2})
+
+
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize("call", CALLS_OF_A_NUMBER)
+def test_a_number_is_converted_but_once(call: str, make: Any) -> None:
+    x = make[0]()
+    assert repr(call_of_numbers(call, x)) == repr(call_of_numbers(call, make[1]))
+    assert x.conversions == 1
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize("call", CALLS_OF_A_NUMBER)
+def test_an_exception_of_a_conversion_reaches_the_caller(
+    call: str, make: Any, error: type[BaseException]
+) -> None:
+    x = make[0]()
+    x.error = error("on purpose")
+    with pytest.raises(error, match="on purpose"):
+        call_of_numbers(call, x)
+    assert x.conversions == 1
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_exception_of_the_question_whether_something_is_a_number(
+    error: type[BaseException],
+) -> None:
+    class Pretender:
+        @property  # type: ignore[misc]
+        def __class__(self) -> Any:
+            raise error("on purpose")
+
+    for call in (*CALLS_OF_A_NUMBER, "Value(x)", "Value(1.0) * x", "Value(1.0) ** x"):
+        with pytest.raises(error, match="on purpose"):
+            call_of_numbers(call, Pretender())
+
+
+@pytest.mark.parametrize("make", ODD_NUMBERS)
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        *[("dot([v], [x])", 20.0), ("dot([x], [v])", 20.0), ("dot([i], [x])", 30.0)],
+        *[("dot([v, v], [x2, x])", None), ("sum([v, x])", 12.0), ("sum([i, x])", 13.0)],
+        *[("sum([v, x2, x, v])", None), ("mean([v, x, s])", 16.0 / 3)],
+    ],
+)
+def test_operators_of_what_is_no_number_decide(
+    call: str, expected: float | None, make: Any
+) -> None:
+    x, x2 = Stranger(), make[0]()
+    out = call_of_numbers(call, x, x2)
+    assert out.data == pytest.approx(expected or call_of_numbers(call, 10.0, make[1]).data)
+    assert x.questions <= 1
+    assert x2.conversions == ("x2" in call)
 
 
 def test_list_that_changes_while_a_number_is_converted() -> None:

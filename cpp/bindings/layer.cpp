@@ -132,8 +132,12 @@ public:
     void pass(PyObject* layer) {
         const auto neurons = as_fast_sequence(py::getattr(layer, neurons_name).ptr(),
                                               "the neurons of a layer must be iterable");
-        if (!(object_ ? pass_object(neurons) : pass_nodes(neurons))) {
-            pass_one_by_one(py::tuple(neurons));
+        if (object_) {
+            pass_object(neurons);
+        } else if (!pass_nodes(neurons)) {
+            static_cast<void>(object());
+            Inputs inputs(this->inputs().ptr());
+            pass_one_by_one(py::tuple(neurons), inputs);
         }
     }
 
@@ -162,22 +166,24 @@ private:
         return is_value(object_.ptr()) ? py::make_tuple(object_) : object_;
     }
 
-    // The next two tell whether they have done it; if not, the signal means what it did.
-    [[nodiscard]] bool pass_object(const py::object& neurons) {
-        object_ = inputs();
-        Inputs inputs(object_.ptr());
+    void pass_object(const py::object& neurons) {
+        Inputs inputs(this->inputs().ptr());
+        const auto map = [&] {
+            return current_map(neurons.ptr(), static_cast<std::size_t>(inputs.size()));
+        };
         SpareVector<Input> collected;
-        const bool plain = inputs.collect(*collected);  // may run code that changes the neurons
-        const KnownLayer* known = plain ? current_map(neurons.ptr(), collected->size()) : nullptr;
+        const bool plain = inputs.collect(  // may run code that changes the neurons
+            *collected, [&] { return map() != nullptr; });
+        const KnownLayer* known = plain ? map() : nullptr;
         if (known == nullptr) {
-            object_ = py::reinterpret_borrow<py::object>(inputs.items());
-            return false;
+            pass_one_by_one(py::tuple(neurons), inputs);
+            return;
         }
         arena.apply(known->map, *collected, *nodes_);
         object_ = py::object();
-        return true;
     }
 
+    // Tells whether it has done it; if not, the signal means what it did.
     [[nodiscard]] bool pass_nodes(const py::object& neurons) {
         const KnownLayer* known = current_map(neurons.ptr(), nodes_->size());
         if (known == nullptr) {
@@ -196,10 +202,8 @@ private:
         return true;
     }
 
-    void pass_one_by_one(const py::tuple& neurons) {
-        static_cast<void>(object());
-        const py::list items(inputs());
-        Inputs inputs(items.ptr());
+    void pass_one_by_one(const py::tuple& neurons, Inputs& inputs) {
+        const py::list items = inputs.as_list();
         py::list outputs;
         for (const py::handle neuron : neurons) {
             outputs.append(has_native_call(neuron.ptr()) ? neuron_output(neuron.ptr(), inputs)

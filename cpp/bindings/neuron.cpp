@@ -109,10 +109,11 @@ py::object output_by_look_ups(PyObject* neuron, Inputs& inputs) {
     const auto w = looked_up(neuron, w_attribute);  // may run code that changes the inputs
     const auto b = looked_up(neuron, b_attribute);
     SpareVector<Input> collected;
+    const bool plain =
+        inputs.collect(*collected, [&] { return would_fuse(w.ptr(), inputs.size(), b.ptr()); });
     const LiveNode fused =
-        inputs.collect(*collected)
-            ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
-            : LiveNode{};
+        plain ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
+              : LiveNode{};
     return activated(fused.node != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b),
                      neuron);
 }
@@ -210,9 +211,11 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
     if (!has_native_attributes(Py_TYPE(neuron))) {
         return output_by_look_ups(neuron, inputs);
     }
-    SpareVector<Input> collected;
-    const bool plain = inputs.collect(*collected);  // may run code that changes the neuron
     const NeuronAttributes& attributes = as_neuron(neuron)->attributes;
+    SpareVector<Input> collected;
+    const bool plain = inputs.collect(*collected, [&] {  // may run code that changes the neuron
+        return would_fuse(attributes.w, inputs.size(), attributes.b);
+    });
     const Op named =
         has_native_attributes(Py_TYPE(neuron)) ? named_activation(attributes) : Op::Custom;
     const bool fuses_activation = is_native(named);

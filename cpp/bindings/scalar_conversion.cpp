@@ -45,18 +45,15 @@ bool is_numpy_bool(PyObject* object) noexcept {
     return is_numpy(object, "bool_", type);
 }
 
-bool is_registered_real(PyObject* object) noexcept {
+// 1 or 0, or -1 with an error set: the question runs code, which Ctrl-C can interrupt.
+int is_registered_real(PyObject* object) noexcept {
     static PyObject* type = nullptr;
     if (type == nullptr) {
         PyObject* numbers = PyImport_ImportModule("numbers");
         type = numbers != nullptr ? PyObject_GetAttrString(numbers, "Real") : nullptr;
         Py_XDECREF(numbers);
     }
-    const int answer = type != nullptr ? PyObject_IsInstance(object, type) : -1;
-    if (answer < 0) {
-        PyErr_Clear();
-    }
-    return answer > 0;
+    return type != nullptr ? PyObject_IsInstance(object, type) : -1;
 }
 
 // Owns `number`, which may be null with an error set.
@@ -121,10 +118,11 @@ Conversion to_scalar_slowly(PyObject* object, Scalar& scalar) noexcept {
         scalar = Scalar::integer(PyObject_IsTrue(object) == 1 ? 1.0 : 0.0);
         return Conversion::number;
     }
-    if (is_registered_real(object)) {
-        return take_float(PyNumber_Float(object), scalar);
+    const int is_real = is_registered_real(object);
+    if (is_real < 0) {
+        return Conversion::failed;
     }
-    return Conversion::other;
+    return is_real == 1 ? take_float(PyNumber_Float(object), scalar) : Conversion::other;
 }
 
 bool to_scalar_or_error(PyObject* object, const char* argument, Scalar& scalar) noexcept {
