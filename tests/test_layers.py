@@ -5,6 +5,7 @@ The numbers are exact, so that graphs are compared to the last bit.
 
 import copy
 import gc
+import math
 import pickle
 import textwrap
 import weakref
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
+import microgradx
 import pytest
 from conftest import MICROGRAD, MICROGRADX, PREAMBLE, Engine, count_living_nodes, count_nodes
 from graphs import (
@@ -21,6 +23,7 @@ from graphs import (
     Step,
     exact_layer,
     follow,
+    numbers_of,
     on_both,
     operands_first,
     random_steps,
@@ -636,21 +639,28 @@ def on_two_layers(program: Callable[[TwoLayers], object], **options: Any) -> Non
 
 @pytest.mark.parametrize("factor", [1, 0.5])
 @pytest.mark.parametrize("nonlin", [True, False])
-def test_callback_sees_the_gradients_so_far(nonlin: bool, factor: float) -> None:
+@pytest.mark.parametrize("before", [0, 3, -0.0, 0.25])
+def test_callback_sees_the_gradients_so_far(before: float, nonlin: bool, factor: float) -> None:
     def program(layers: TwoLayers) -> object:
         seen: list[list[str]] = []
+        for p in layers.first.parameters() + layers.second.parameters():
+            p.grad = before
         layers.watch(lambda: seen.append(layers.grads()))
         layers.loss.backward()
         layers.loss.backward()
-        assert [grads[0] for grads in seen[:1]] == ["0"]
+        assert [grads[0] for grads in seen[:1]] == [repr(before)]
         return seen, layers.grads()
 
     on_two_layers(program, factor=factor, nonlin=nonlin)
 
 
 @pytest.mark.parametrize("factor", [0, 2.0])
-def test_callback_changes_the_gradients_so_far(factor: float) -> None:
+@pytest.mark.parametrize("before", [0, 0.25])
+def test_callback_changes_the_gradients_so_far(before: float, factor: float) -> None:
     def program(layers: TwoLayers) -> object:
+        for p in layers.first.parameters() + layers.second.parameters():
+            p.grad = before
+
         def scale() -> None:
             for p in layers.first.parameters() + layers.second.parameters():
                 p.grad = (p.grad + 1) * factor
@@ -753,8 +763,12 @@ def test_sweep_in_a_callback_between_two_layers(other: str) -> None:
 
 
 @pytest.mark.parametrize("sweeps", [1, 2])
-def test_sweep_that_a_callback_ends_leaves_the_gradients_so_far(sweeps: int) -> None:
+@pytest.mark.parametrize("before", [0, 0.25])
+def test_sweep_that_a_callback_ends_leaves_the_gradients_so_far(before: float, sweeps: int) -> None:
     def program(layers: TwoLayers) -> object:
+        for p in layers.first.parameters() + layers.second.parameters():
+            p.grad = before
+
         def fail() -> None:
             raise KeyError("on purpose")
 
@@ -838,6 +852,107 @@ class LayersProgram(Program):
 @hypothesis.given(random_steps(STATEMENTS))
 def test_random_program(steps: list[Step]) -> None:
     run_on_both(LayersProgram(MICROGRAD), LayersProgram(MICROGRADX), steps)
+
+
+# Terms of at most 1 are lost in it one by one, in whatever order, while their sum would not be.
+HUGE = 1.5 * 2.0**53
+GRADS = ("HUGE", "-HUGE", "1.7e308", "math.inf", "-math.inf", "math.nan", "-0.0", "0", "3", "0.25")
+
+# Data and derivatives are such that no term exceeds 1.
+ACCUMULATING = (
+    *(f"{target} = {grad}" for target in ("a.grad", "n.w[0].grad", "n.b.grad") for grad in GRADS),
+    *["[setattr(p, 'grad', HUGE) for p in roots]"] * 6,
+    *("total_of(layer([a, b])).backward()", "total_of(model([a, b])).backward()"),
+    *["(total_of(layer([a, b])) * (c / 2)).backward()"] * 4,
+    "(total_of([*layer([a, b]), *layer([b, a]), *layer([a, 0.5])]) * (c / 2)).backward()",
+    "(total_of([*model([a, b]), *model([b, 1]), *model([b, a])]) * (c / 2)).backward()",
+    "(total_of(layer(layer([a, b])[:2])) * (c / 4)).backward()",
+    "(total_of([*layer([a, a]), *layer([n.w[0], b]), *layer([a, b])]) * (c / 2)).backward()",
+    "total_of([layer([a, b])[0], *(out * 0.5 for out in layer([a, b]))]).backward()",
+    "(total_of([*layer([a, b]), n([a, b]), m([b, a]), *layer([a, b])]) * (c / 2)).backward()",
+    "(total_of([n.w[0] * a, *layer([a, b]), n.w[0] * b]) * (c / 2)).backward()",
+    "(total_of([*layer([a, b]), *change(n.w[0], c / 4), *layer([a, b])]) * 0.5).backward()",
+    *("n.w[0].data = c / 4", "n.w[0] = m.w[0]", "n.w[1] = n.w[0]", "n.w = m.w"),
+    *("layer.neurons[0].b = layer.neurons[0].w[1]", "layer.neurons[1].w[1] = roots[0]"),
+)
+
+
+class AccumulatingProgram(Program):
+    def __init__(self, engine: Engine) -> None:
+        layers = [exact_layer(engine, 2, nout, nonlin=nout == 2) for nout in (3, 2, 2)]
+        model = engine.nn.MLP(2, [])
+        model.layers = layers[1:]
+        neurons = [neuron for layer in layers for neuron in layer.neurons]
+        for i, neuron in enumerate(neurons):
+            neuron.b.data = 0.0
+            for weight, data in zip(neuron.w, (0.5, -0.25 if i % 3 == 0 else 0.25), strict=True):
+                weight.data = data
+        values = [engine.Value(data) for data in (0.5, 1.0, -1, 1)]
+        parameters = [p for neuron in neurons for p in neuron.parameters()]
+        super().__init__(values, parameters, neurons, layer=layers[0], model=model)
+        self.names |= {"roots": self.roots, "total_of": total_of, "change": self.change}
+        self.names |= {"HUGE": HUGE, "math": math}
+
+    @staticmethod
+    def change(weight: Any, data: float) -> list[Any]:
+        weight.data = data
+        return []
+
+
+@hypothesis.given(random_steps(ACCUMULATING))
+def test_terms_are_added_one_by_one_to_gradients_of_before(steps: list[Step]) -> None:
+    expected, actual = AccumulatingProgram(MICROGRAD), AccumulatingProgram(MICROGRADX)
+    for step in steps:
+        expected.run(step)
+        actual.run(step)
+        assert [*map(numbers_of, actual.roots)] == [*map(numbers_of, expected.roots)]
+
+
+@pytest.mark.parametrize("grad", [1e16, -1e16, 1e-320, 1.7e308])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_sum_of_terms_that_the_gradient_of_before_does_not_add_to(
+    samples: int, grad: float
+) -> None:
+    def program(engine: Engine) -> list[Any]:
+        layer, x = engine.nn.Layer(1, 2, nonlin=False), engine.Value(1.0)
+        for p in layer.parameters():
+            p.data = 1.0
+        for p in [x, *layer.parameters()]:
+            p.grad = grad
+        (total_of([out for _ in range(samples) for out in layer([x])]) * 1.0).backward()
+        return [x, *layer.parameters()]
+
+    on_both(program)
+
+
+@pytest.mark.parametrize("before", [0, 0.25, HUGE])
+def test_compiled_function_between_calls_of_a_layer_whose_weight_it_captures(
+    before: float,
+) -> None:
+    def grads_with(transform: Callable[[Any], Any]) -> list[str]:
+        layer, x = exact_layer(MICROGRADX, 1, 2), Value(1.0)
+        weight = layer.neurons[1].w[0]
+        for p in layer.parameters():
+            p.data, p.grad = 0.5, before
+        function = transform(lambda value: weight * value)
+        (total_of([*layer([x]), function(x), *layer([x])]) * 1.0).backward()
+        return [*grads_of(layer), repr(x.grad)]
+
+    assert grads_with(microgradx.compile) == grads_with(lambda function: function)
+
+
+@pytest.mark.parametrize("data", [-1e308, 1e308])
+def test_sum_of_terms_that_is_infinite_without_the_gradient_of_before(data: float) -> None:
+    def program(engine: Engine) -> list[Any]:
+        layer, x = engine.nn.Layer(1, 2, nonlin=False), engine.Value(1.0)
+        for neuron in layer.neurons:
+            neuron.w[0].data = data
+        x.grad = math.copysign(1.7e308, -data)
+        (total_of(layer([x])) * 1.0).backward()
+        assert math.isfinite(x.grad)
+        return [x, *layer.parameters()]
+
+    on_both(program)
 
 
 @pytest.mark.parametrize("row", [0, 1, 99])

@@ -32,17 +32,28 @@ struct AffineMap {
     Scalar scale_grad;                // its sum by, and what a sweep has passed to it
 
     // What the backward sweep that is running knows of the map.
-    bool is_open = false;          // the rest is valid
-    bool is_plain = false;         // all nodes are leaves without callbacks
-    bool is_unchanged = false;     // all data are what they were
-    std::vector<double> current;   // data as they are now
-    std::vector<double> grads;     // which the nodes are still to get
-    std::vector<char> has_passed;  // whether a row's nodes are to get any
+    bool is_open = false;         // the rest is valid
+    bool is_plain = false;        // all nodes are leaves without callbacks
+    bool is_unchanged = false;    // all data are what they were
+    std::vector<double> current;  // data as they are now
+    std::vector<double> grads;    // of the nodes of those rows
+    std::vector<char> is_taken;   // whose gradients the sweep has taken
 
     [[nodiscard]] std::size_t rows() const noexcept { return activations.size(); }
     [[nodiscard]] std::size_t weights() const noexcept { return nodes.size() - rows(); }
     [[nodiscard]] std::size_t terms() const noexcept { return weights() / rows(); }
     [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept { return weights() + row; }
+    // Visit the places of a row's weights and its bias among the nodes.
+    template <typename Visitor>
+    void for_each_place(std::size_t row, Visitor visit) const {
+        const std::size_t first = row * terms();
+        const std::size_t last = first + terms();
+        for (std::size_t i = first; i < last; ++i) {
+            visit(i);
+        }
+        visit(bias_of(row));
+    }
+    [[nodiscard]] bool serves_once() const noexcept { return !has_maker && applications == 1; }
     [[nodiscard]] bool is_sum() const noexcept { return weights() == 0; }
     [[nodiscard]] bool is_mean() const noexcept { return activations.front() == Op::Mul; }
     [[nodiscard]] bool is_large() const noexcept { return nodes.capacity() > 64; }

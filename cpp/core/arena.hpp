@@ -307,11 +307,7 @@ private:
     // Visit the weights and the bias of a row.
     template <typename Visitor>
     static void for_each_parameter(const AffineMap& map, std::size_t row, Visitor visit) {
-        const std::size_t terms = map.terms();
-        for (std::size_t i = row * terms; i < (row + 1) * terms; ++i) {
-            visit(map.nodes[i]);
-        }
-        visit(map.nodes[map.bias_of(row)]);
+        map.for_each_place(row, [&](std::size_t i) { visit(map.nodes[i]); });
     }
     // Whether any operand of the nodes that a fused one stands for satisfies the predicate.
     template <typename Predicate>

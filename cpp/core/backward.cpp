@@ -18,6 +18,12 @@
 // sweep holds), throw (the marks are taken away), or start another sweep, and even let another
 // thread go on with one. The marks in the nodes are those of one sweep at a time: one that starts,
 // or goes on after a callback, sets those of the other aside and puts its own back.
+//
+// Gradients are added up term by term to what the nodes have, as micrograd adds them: a sum of the
+// terms alone, added at last, would be rounded otherwise where there is a gradient already. The
+// terms of a layer are added side by side, for which the gradients must stand in a row: the sweep
+// takes them from the parameters' nodes, and gives them back before anybody else adds to one of
+// these, or looks. The pages of such nodes take no marks until then, so that nobody gets by.
 
 #include "core/backward.hpp"
 
@@ -218,6 +224,9 @@ private:
 
     MGX_NEVER_INLINE void prepare_to_mark(Page& page, Node& node, NodeId id) {
         if (page.kind == PageKind::Leaves) {
+            if (node.is_taken()) {
+                give_rows_back();
+            }
             if (node.has(Flags::HasCallback) && !node.is_due()) {
                 leaves_.push_back(id);
                 node.set_due(true);  // it may be both operands of the same node
@@ -284,6 +293,9 @@ private:
         }
         const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
         if (!node.has(Flags::HasCallback) && node.op == Op::Differentiated) {
+            if (!taken_rows_.empty() && is_any_taken(arena_.known_derivatives(node).operands)) {
+                give_rows_back();
+            }
             propagate_known(arena_, id, reach);
         } else if (!node.has(Flags::HasCallback)) {
             propagate(node, node.grad(), reach, pass_to);
@@ -349,20 +361,14 @@ private:
             const Input& input = application.inputs[i];
             inputs_[i] = input.is_number() ? input.data.value : mark(input.live.id).data_value;
         }
-        input_grads_.assign(terms, 0.0);
-        has_input_grads_ = false;
+        input_grads_.resize(terms);
         pass_on(application, map, last);
         for (std::size_t row = last; row-- > 0;) {
             if (take_mark(application.rows[row])) {
                 pass_on(application, map, row);
             }
         }
-        for (std::size_t i = 0; has_input_grads_ && i < terms; ++i) {
-            if (!application.inputs[i].is_number()) {
-                pass_to(*application.inputs[i].live.node, Scalar::real(input_grads_[i]),
-                        Scalar::integer(1.0));
-            }
-        }
+        give_inputs_back();
         return true;
     }
 
@@ -414,10 +420,33 @@ private:
                                  : derivative(activation, row.sum, dot.data_value) * dot.grad());
         row.swept = true;
         row.hidden_grad = grad;
+        const bool has_taken = inputs_taken_of_ != nullptr && map.is_taken[index] != 0;
+        if ((!has_taken || grad.is_integer) && !take(application, map, index, grad)) [[unlikely]] {
+            pass_on_to_nodes(application, map, index, grad);
+            return;
+        }
         const std::size_t terms = inputs_.size();
         const std::size_t first = index * terms;
-        const std::size_t bias = map.bias_of(index);
-        if (!map.is_plain || grad.is_integer) [[unlikely]] {
+        kernels_.pass_on(grad.value, inputs_.data(), map.current.data() + first, terms,
+                         map.grads.data() + first, input_grads_.data());
+        map.grads[map.bias_of(index)] += grad.value;
+    }
+
+    // Take the gradients to which the row adds, unless that is not worth while, does not tell ints
+    // from floats, or would have a node in two places.
+    [[nodiscard]] MGX_NEVER_INLINE bool take(const Application& application, AffineMap& map,
+                                             std::size_t row, Scalar grad) {
+        return map.is_plain && !map.serves_once() && !grad.is_integer && take_inputs(application) &&
+               take_row(map, row);
+    }
+
+    MGX_NEVER_INLINE void pass_on_to_nodes(const Application& application, const AffineMap& map,
+                                           std::size_t row, Scalar grad) {
+        give_inputs_back();
+        const std::size_t terms = inputs_.size();
+        const std::size_t first = row * terms;
+        const std::size_t bias = map.bias_of(row);
+        if (!map.is_plain || grad.is_integer) {
             for (std::size_t i = 0; i < terms; ++i) {
                 const Input& input = application.inputs[i];
                 Node& weight = mark(map.nodes[first + i].id);
@@ -430,11 +459,128 @@ private:
             pass_to(mark(map.nodes[bias].id), Scalar::integer(1.0), grad);
             return;
         }
-        has_input_grads_ = true;
-        kernels_.pass_on(grad.value, inputs_.data(), map.current.data() + first, terms,
-                         map.grads.data() + first, input_grads_.data());
-        map.grads[bias] += grad.value;
-        map.has_passed[index] = 1;
+        if (!taken_rows_.empty() && is_any_taken(map, row)) {
+            give_rows_back();
+        }
+        const auto add = [](Node& node, double term) {
+            node.set_grad(Scalar::real(node.grad_value + term));
+        };
+        for (std::size_t i = 0; i < terms; ++i) {
+            add(*map.nodes[first + i].node, inputs_[i] * grad.value);
+            if (!application.inputs[i].is_number()) {
+                add(*application.inputs[i].live.node, map.current[first + i] * grad.value);
+            }
+        }
+        add(*map.nodes[bias].node, grad.value);
+    }
+
+    // Have the inputs' gradients in input_grads_; false if a node is several of the inputs.
+    [[nodiscard]] bool take_inputs(const Application& application) noexcept {
+        if (inputs_taken_of_ != nullptr) {
+            return true;
+        }
+        const std::span<const Input> inputs = application.inputs;
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+            if (inputs[i].is_number()) {
+                input_grads_[i] = 0.0;
+                continue;
+            }
+            Node& node = *inputs[i].live.node;
+            if (node.is_taken()) [[unlikely]] {
+                for (const Input& taken : inputs.first(i)) {
+                    if (!taken.is_number()) {
+                        taken.live.node->set_taken(false);
+                    }
+                }
+                return false;
+            }
+            input_grads_[i] = node.grad_value;
+            node.set_taken(true);
+        }
+        inputs_taken_of_ = &application;
+        return true;
+    }
+
+    void give_inputs_back() noexcept {
+        if (inputs_taken_of_ == nullptr) {
+            return;
+        }
+        for (std::size_t i = 0; i < inputs_taken_of_->inputs.size(); ++i) {
+            if (!inputs_taken_of_->inputs[i].is_number()) {
+                give_back(*inputs_taken_of_->inputs[i].live.node, input_grads_[i]);
+            }
+        }
+        inputs_taken_of_ = nullptr;
+    }
+
+    // Have the gradients of the row's nodes in the map; false if a node is several of these, or one
+    // of the inputs as well.
+    [[nodiscard]] bool take_row(AffineMap& map, std::size_t row) {
+        return map.is_taken[row] != 0 || take_new_row(map, row);
+    }
+
+    [[nodiscard]] bool take_new_row(AffineMap& map, std::size_t row) {
+        if (is_any_taken(map, row)) {
+            give_rows_back();
+            if (is_any_taken(map, row)) {
+                return false;
+            }
+        }
+        map.for_each_place(row, [&](std::size_t i) {
+            if (Page& page = Page::of(map.nodes[i]); page.takes_marks) {
+                guarded_pages_.push_back(&page);
+                page.takes_marks = false;
+            }
+        });
+        taken_rows_.push_back({&map, row});
+        bool are_distinct = true;
+        map.for_each_place(row, [&](std::size_t i) {
+            Node& node = *map.nodes[i].node;
+            are_distinct &= !node.is_taken();
+            map.grads[i] = node.grad_value;
+            node.set_taken(true);
+        });
+        if (!are_distinct) {
+            map.for_each_place(row, [&](std::size_t i) { map.nodes[i].node->set_taken(false); });
+            taken_rows_.pop_back();
+            return false;
+        }
+        map.is_taken[row] = 1;
+        return true;
+    }
+
+    [[nodiscard]] static bool is_any_taken(const AffineMap& map, std::size_t row) noexcept {
+        bool found = false;
+        map.for_each_place(row, [&](std::size_t i) { found |= map.nodes[i].node->is_taken(); });
+        return found;
+    }
+
+    [[nodiscard]] static bool is_any_taken(const NodeRuns& nodes) noexcept {
+        bool found = false;
+        for (const NodeRuns::Run run : nodes) {
+            for (const Node& node : run) {
+                found |= node.is_taken();
+            }
+        }
+        return found;
+    }
+
+    void give_rows_back() noexcept {
+        for (const auto [map, row] : taken_rows_) {
+            map->for_each_place(
+                row, [map](std::size_t i) { give_back(*map->nodes[i].node, map->grads[i]); });
+            map->is_taken[row] = 0;
+        }
+        taken_rows_.clear();
+        for (Page* page : guarded_pages_) {
+            page->takes_marks = true;
+        }
+        guarded_pages_.clear();
+    }
+
+    static void give_back(Node& node, double grad) noexcept {
+        node.set_grad(Scalar::real(grad));
+        node.set_taken(false);
     }
 
     // Learn what the sweep needs to know of a map, unless it does already.
@@ -445,8 +591,8 @@ private:
         }
         open_maps_.push_back(number);
         map.current.resize(map.nodes.size());
-        map.grads.assign(map.nodes.size(), 0.0);
-        map.has_passed.assign(map.rows(), 0);
+        map.grads.resize(map.nodes.size());
+        map.is_taken.assign(map.rows(), 0);
         map.is_plain = true;
         map.is_unchanged = true;
         const auto learn = [&map](std::size_t i) {
@@ -459,32 +605,19 @@ private:
         };
         for (std::size_t row = 0; row < map.rows(); ++row) {
             if (map.dots[row] > 0) {  // the others' parameters may be gone
-                for (std::size_t i = row * map.terms(); i < (row + 1) * map.terms(); ++i) {
-                    learn(i);
-                }
-                learn(map.bias_of(row));
+                map.for_each_place(row, learn);
             }
         }
         map.is_open = true;
         return map;
     }
 
-    // Give the nodes of maps what they are still to get, before anybody can look.
+    // Give all gradients back and forget what is known of maps, before anybody can look.
     void close_maps() noexcept {
+        give_inputs_back();
+        give_rows_back();
         for (const std::uint32_t number : open_maps_) {
-            AffineMap& map = arena_.maps_[number];
-            const auto give = [&map](std::size_t i) {
-                pass_to(*map.nodes[i].node, Scalar::real(map.grads[i]), Scalar::integer(1.0));
-            };
-            for (std::size_t row = 0; map.is_open && row < map.rows(); ++row) {
-                if (map.has_passed[row] != 0) {
-                    for (std::size_t i = 0; i < map.terms(); ++i) {
-                        give(row * map.terms() + i);
-                    }
-                    give(map.bias_of(row));
-                }
-            }
-            map.is_open = false;
+            arena_.maps_[number].is_open = false;
         }
         open_maps_.clear();
     }
@@ -544,9 +677,15 @@ private:
     std::vector<NodeId> leaves_;  // with callbacks, marked
     std::vector<NodeId> aside_;   // marked, but for the moment another sweep's marks are there
     std::vector<std::uint32_t> open_maps_;
-    std::vector<double> inputs_;       // of the application that is being visited
-    std::vector<double> input_grads_;  // which they are still to get from it,
-    bool has_input_grads_ = false;     // if any
+    std::vector<double> inputs_;                    // of the application that is being visited
+    std::vector<double> input_grads_;               // and their gradients,
+    const Application* inputs_taken_of_ = nullptr;  // if these have been taken
+    struct TakenRow {
+        AffineMap* map;
+        std::size_t row;
+    };
+    std::vector<TakenRow> taken_rows_;  // whose nodes' gradients the maps have
+    std::vector<Page*> guarded_pages_;  // of these nodes, which took marks before
 };
 
 bool Arena::is_awaited(NodeId leaf) const noexcept {

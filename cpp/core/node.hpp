@@ -38,7 +38,8 @@ enum class GradFlags : std::uint8_t {
     None = 0,
     IsInteger = 1,  // Python would hold an int in `grad`
     IsDue = 2,      // a running backward sweep has still to visit the node; see backward.cpp
-    HidesDue = 4    // or some of the hidden nodes in its annex
+    HidesDue = 4,   // or some of the hidden nodes in its annex
+    IsTaken = 8     // the sweep has the gradient elsewhere, where it adds layers' terms to it
 };
 
 template <typename Set>
@@ -79,6 +80,10 @@ struct Node {
 
     [[nodiscard]] bool is_due() const noexcept { return mgx::has(grad_flags, GradFlags::IsDue); }
     void set_due(bool due) noexcept { mgx::set(grad_flags, GradFlags::IsDue, due); }
+    [[nodiscard]] bool is_taken() const noexcept {
+        return mgx::has(grad_flags, GradFlags::IsTaken);
+    }
+    void set_taken(bool taken) noexcept { mgx::set(grad_flags, GradFlags::IsTaken, taken); }
 
     [[nodiscard]] Scalar data() const noexcept { return {data_value, has(Flags::IntegerData)}; }
     void set_data(Scalar data) noexcept {

@@ -285,6 +285,38 @@ TEST_CASE("neurons that share their inputs") {
     check_same(our_total, their_total);
 }
 
+TEST_CASE("terms are added one by one to the gradients of before") {
+    constexpr double before = 1.5 * 0x1p57;  // terms up to 16 are lost in it, but not their sums
+    Parameters ours(10);
+    Parameters theirs(10);
+    const auto preset = [](Parameters& parameters) {
+        for (const Number& weight : parameters.weights) {
+            weight.node().set_grad(Scalar::real(before));
+        }
+        for (const Number& input : parameters.inputs) {
+            input.node().set_grad(Scalar::real(-before));
+        }
+        parameters.bias.node().set_grad(Scalar::real(before));
+    };
+    preset(ours);
+    preset(theirs);
+    const std::uint32_t map = make_map(ours, 20, AffineMap::no_activation);
+    const std::vector<Number> our_sums = apply(ours, map);
+    ours.arena.release_map(map);
+    Number our_total = our_sums[0] * Number(ours.arena, 1.0);
+    Number their_total = composed(theirs) * Number(theirs.arena, 1.0);
+    for (std::size_t i = 1; i < our_sums.size(); ++i) {
+        our_total = our_total + our_sums[i] * Number(ours.arena, 1.0);
+        their_total = their_total + composed(theirs) * Number(theirs.arena, 1.0);
+    }
+    backward(our_total);
+    backward(their_total);
+    check_same(our_total, their_total);
+    CHECK(ours.weights.back().grad() == before);
+    CHECK(ours.inputs.back().grad() == -before);
+    CHECK(ours.bias.grad() == before);
+}
+
 TEST_CASE("a deep chain of Dots is freed without recursion") {
     Parameters parameters(1);
     for (int i = 0; i < 100'000; ++i) {
