@@ -82,10 +82,6 @@ void free_memory(ValueObject* value) noexcept {
     }
 }
 
-}  // namespace
-
-namespace {
-
 // The content of retired Values: that of one with which nothing is fused.
 constinit Node of_ended_trace = []() noexcept {
     Node node{};

@@ -75,8 +75,8 @@ public:
     [[nodiscard]] LiveNode negative(LiveNode x);
     [[nodiscard]] LiveNode difference(LiveNode x, LiveNode y);
     [[nodiscard]] LiveNode quotient(LiveNode x, LiveNode y);
-    // Whether they are single nodes, and weighted sums are to be, which who applies a map asks for.
-    // Tests turn it off to compare.
+    // Whether what can be fused is one node: these here are, and the callers of `apply` ask. Tests
+    // turn it off to compare.
     void set_fusing(bool on) noexcept { is_fusing_ = on; }
     [[nodiscard]] bool is_fusing() const noexcept { return is_fusing_; }
 
