@@ -19,6 +19,8 @@ from conftest import MICROGRAD, MICROGRADX, Engine, count_nodes
 from graphs import Program, Step, match_nodes, operands_first
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.usefixtures("nodes_return_to_the_baseline")
+
 RELATIVE_TOLERANCE = 1e-12
 # Below this, floats lose digits on their own.
 SMALLEST_GRADIENT = 1e-290
