@@ -24,14 +24,8 @@ struct Group {
 
 class AffineGrouper {
 public:
-    explicit AffineGrouper(const Program& program) : program_(program), is_weight_(program.values) {
-        std::fill_n(is_weight_.begin() + program.inputs, program.captured, 1);
-        for (const Instruction& instruction : program.instructions) {
-            if (instruction.kind == Kind::Constant) {
-                is_weight_[index_of(instruction.first_result)] = 1;
-            }
-        }
-    }
+    explicit AffineGrouper(const Program& program)
+        : program_(program), is_weight_(program.find_weights()) {}
 
     // Whether there is anything to group.
     [[nodiscard]] bool find() {

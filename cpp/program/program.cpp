@@ -270,6 +270,17 @@ std::vector<std::vector<std::size_t>> Program::listing_sources() const {
     return sources;
 }
 
+std::vector<char> Program::find_weights() const {
+    std::vector<char> is_weight(values);
+    std::fill_n(is_weight.begin() + inputs, captured, 1);
+    for (const Instruction& instruction : instructions) {
+        if (instruction.kind == Instruction::Kind::Constant) {
+            is_weight[index_of(instruction.first_result)] = 1;
+        }
+    }
+    return is_weight;
+}
+
 std::vector<std::uint32_t> Program::count_uses() const {
     std::vector<std::uint32_t> uses(values);
     for (const ValueId operand : operands) {

@@ -90,6 +90,8 @@ struct Program {
     // Whether the instruction has as many operands and results as one of its kind.
     [[nodiscard]] bool is_well_formed(const Instruction& instruction) const noexcept;
 
+    // Whether each value may be a weight: it is captured or constant.
+    [[nodiscard]] std::vector<char> find_weights() const;
     // How often each value is an operand or an output.
     [[nodiscard]] std::vector<std::uint32_t> count_uses() const;
     // The number of the instruction that each value is a result of; none for inputs and captured.

@@ -33,13 +33,7 @@ namespace {
 
 WeightTables::WeightTables(const Program& program)
     : number_of_(program.instructions.size(), no_table) {
-    std::vector<char> is_weight(program.values);
-    std::fill_n(is_weight.begin() + program.inputs, program.captured, 1);
-    for (const Instruction& instruction : program.instructions) {
-        if (instruction.kind == Instruction::Kind::Constant) {
-            is_weight[index_of(instruction.first_result)] = 1;
-        }
-    }
+    const std::vector<char> is_weight = program.find_weights();
     std::vector<AffineParameters> known;  // of the tables
     std::unordered_multimap<std::size_t, std::uint32_t> by_hash;
     for (std::size_t i = 0; i < program.instructions.size(); ++i) {
