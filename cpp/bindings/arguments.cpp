@@ -69,7 +69,7 @@ py::object Arguments::visit(const py::handle& object) {
                          1,
                          0.0,
                          py::reinterpret_borrow<py::object>(object),
-                         live_node(as_value(object.ptr())),
+                         as_value(object.ptr())->node,
                          {}});
     }
     if (PyFloat_CheckExact(object.ptr())) {

@@ -23,7 +23,7 @@ struct Leaf {
     std::size_t inputs = 1;
     double number = 0.0;
     py::object value;  // which is the argument, or in it
-    LiveNode node;     // of a Value
+    Node node;         // of a Value
     Array array;       // of Numbers, or of Samples, a row for each
 };
 

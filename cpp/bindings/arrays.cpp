@@ -158,13 +158,13 @@ py::array_t<Element> array_of(const Nest& nest, Read read) {
     return array;
 }
 
-template <double Node::* member>
+template <double& (Node::*number)() const noexcept>
 py::array_t<double> numbers_of(const py::object& values) {
     if (!allow("reading the numbers")) {
         throw py::error_already_set();
     }
     return array_of<double>(Nest(values),
-                            [](PyObject* it) { return as_value(it)->content->*member; });
+                            [](PyObject* it) { return (as_value(it)->node.*number)(); });
 }
 
 // What Python's `id` gives for each.
@@ -190,7 +190,7 @@ void assign(const py::object& values, const py::object& array) {
     const std::vector<Scalar> scalars = scalars_of(numbers);
     auto scalar = scalars.begin();
     for (const py::object& value : nest.values()) {
-        Node& node = *as_value(value.ptr())->content;
+        const Node node = as_value(value.ptr())->node;
         node.set_data(*scalar++);
         arena.changed(node);
     }

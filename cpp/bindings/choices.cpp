@@ -21,11 +21,9 @@ py::object operand(const py::object& object, const char* argument) {
     return value;
 }
 
-[[nodiscard]] LiveNode node_of(const py::object& value) noexcept {
-    return live_node(as_value(value.ptr()));
-}
+[[nodiscard]] Node node_of(const py::object& value) noexcept { return as_value(value.ptr())->node; }
 
-[[nodiscard]] py::object result(LiveNode owned, bool watched) {
+[[nodiscard]] py::object result(Node owned, bool watched) {
     return checked(watched ? wrap_watched(owned) : wrap(owned));
 }
 
@@ -33,7 +31,7 @@ template <Op op>
 py::object apply(const py::object& x, const py::object& y) {
     const py::object left = operand(x, "x");
     const py::object right = operand(y, "y");
-    const bool watched = is_watched(*node_of(left).node) || is_watched(*node_of(right).node);
+    const bool watched = is_watched(node_of(left)) || is_watched(node_of(right));
     return result(arena.binary<op>(node_of(left), node_of(right)), watched);
 }
 
@@ -52,8 +50,8 @@ py::object where(const py::object& condition, const py::object& x, const py::obj
     const py::object right = operand(y, "y");
     const Reference kept(arena, arena.binary<Op::If>(node_of(choice), node_of(left)));
     const Reference other(arena, arena.binary<Op::Else>(node_of(choice), node_of(right)));
-    const bool watched = is_watched(*node_of(choice).node) || is_watched(*node_of(left).node) ||
-                         is_watched(*node_of(right).node);
+    const bool watched =
+        is_watched(node_of(choice)) || is_watched(node_of(left)) || is_watched(node_of(right));
     return result(arena.binary<Op::Add>(kept.get(), other.get()), watched);
 }
 

@@ -142,7 +142,7 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
                 values[leaf.first_input] = leaf.number;
                 break;
             case Leaf::Kind::Value:
-                values[leaf.first_input] = leaf.node.node->data_value;
+                values[leaf.first_input] = leaf.node.data_value();
                 break;
             case Leaf::Kind::Numbers:
                 std::copy_n(leaf.array.data(), leaf.inputs,
@@ -154,9 +154,7 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
     }
     double* value = values.data() + program().inputs;
     for (const NodeRuns::Run run : arena.nodes_of_group(group_)) {
-        for (const Node& node : run) {
-            *value++ = node.data_value;
-        }
+        value = std::ranges::copy(run.of(&Page::data), value).out;
     }
 }
 
@@ -186,7 +184,7 @@ py::object Compiled::differentiated(const Arguments& arguments, double data,
     }
     auto [group, derivatives] =
         group_with_arguments(arguments, captured_nodes(), adjoints, program().inputs);
-    LiveNode result;
+    Node result;
     try {
         result = arena.differentiated(data, group, derivatives, 0);
     } catch (...) {
@@ -378,7 +376,7 @@ py::list Compiled::stats() const {
 py::list Compiled::captured() const {
     py::list values;
     for (const NodeId id : captured_nodes()) {
-        values.append(checked(wrapper_of(arena.live(id))));
+        values.append(checked(wrapper_of(arena.node(id))));
     }
     return values;
 }
@@ -483,9 +481,9 @@ py::tuple Compiled::state() const {
     const std::size_t rows = instructions.size();
     py::list values;
     for (const NodeId id : captured_nodes()) {
-        const LiveNode node = arena.live(id);
-        values.append(node.node->op == Op::Leaf ? checked(wrapper_of(node))
-                                                : wrapped(arena.leaf(node.node->data())));
+        const Node node = arena.node(id);
+        values.append(node.op() == Op::Leaf ? checked(wrapper_of(node))
+                                            : wrapped(arena.leaf(node.data())));
     }
     py::list parameters;
     for (const auto& [weights, biases] : program().parameters) {
@@ -530,7 +528,7 @@ std::shared_ptr<Compiled> Compiled::restored(const py::tuple& state) {
     check(values.size() <= index_of(Program::last_value));
     for (const py::handle value : values) {
         check(is_value(value.ptr()) && has_node(as_value(value.ptr())));
-        captured.push_back(as_value(value.ptr())->node);
+        captured.push_back(as_value(value.ptr())->node.id);
     }
     Program program;
     const std::size_t inputs = count_of(state[2]);

@@ -64,12 +64,12 @@ PyObject* layers_name = nullptr;
 // A map of the neurons and what it was made of; null if something is out of the ordinary.
 [[nodiscard]] std::unique_ptr<KnownLayer> learn(PyObject* neurons, std::size_t terms) {
     auto known = std::make_unique<KnownLayer>();
-    std::vector<LiveNode> nodes;
-    std::vector<LiveNode> biases;
+    std::vector<Node> nodes;
+    std::vector<Node> biases;
     std::vector<Op> activations;
-    const auto add = [](std::vector<LiveNode>& list, PyObject* parameter, Flags forbidden) {
+    const auto add = [](std::vector<Node>& list, PyObject* parameter, Flags forbidden) {
         list.push_back(plain_node(parameter, forbidden));
-        return list.back().node != nullptr && list.back().node->op == Op::Leaf;
+        return list.back().page != nullptr && list.back().op() == Op::Leaf;
     };
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(neurons); ++i) {
         PyObject* const neuron = PySequence_Fast_GET_ITEM(neurons, i);
@@ -121,8 +121,8 @@ public:
     Signal(const Signal&) = delete;
     Signal& operator=(const Signal&) = delete;
     ~Signal() {
-        for (const LiveNode node : *nodes_) {
-            if (node.node != nullptr) {
+        for (const Node node : *nodes_) {
+            if (node.page != nullptr) {
                 arena.release(node);
             }
         }
@@ -148,7 +148,7 @@ public:
         if (!object_) {
             // Making wrappers can run code, which must find no list with holes.
             py::list list;
-            for (LiveNode& node : *nodes_) {
+            for (Node& node : *nodes_) {
                 list.append(wrapped(std::exchange(node, {})));
             }
             nodes_->clear();
@@ -190,13 +190,13 @@ private:
             return false;
         }
         SpareVector<Input> collected;
-        for (const LiveNode live : *nodes_) {
-            if (live.node->has(watched_input)) {  // by code that has run since the last layer
+        for (const Node node : *nodes_) {
+            if (node.has(watched_input)) {  // by code that has run since the last layer
                 return false;
             }
-            collected->push_back({live, live.node->data()});
+            collected->push_back({node, node.data()});
         }
-        SpareVector<LiveNode> outputs;
+        SpareVector<Node> outputs;
         arena.apply_taking(known->map, *collected, *outputs);
         std::swap(*nodes_, *outputs);
         return true;
@@ -213,7 +213,7 @@ private:
     }
 
     py::object object_;
-    SpareVector<LiveNode> nodes_;
+    SpareVector<Node> nodes_;
 };
 
 PyObject* call_layer(PyObject* layer, PyObject* arguments, PyObject* keywords) noexcept {

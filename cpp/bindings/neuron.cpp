@@ -111,10 +111,9 @@ py::object output_by_look_ups(PyObject* neuron, Inputs& inputs) {
     SpareVector<Input> collected;
     const bool plain =
         inputs.collect(*collected, [&] { return would_fuse(w.ptr(), inputs.size(), b.ptr()); });
-    const LiveNode fused =
-        plain ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation)
-              : LiveNode{};
-    return activated(fused.node != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b),
+    const Node fused =
+        plain ? fused_weighted_sum(w.ptr(), *collected, b.ptr(), AffineMap::no_activation) : Node{};
+    return activated(fused.page != nullptr ? wrapped(fused) : weighted_sum_in_python(w, inputs, b),
                      neuron);
 }
 
@@ -219,11 +218,11 @@ py::object neuron_output(PyObject* neuron, Inputs& inputs) {
     const Op named =
         has_native_attributes(Py_TYPE(neuron)) ? named_activation(attributes) : Op::Custom;
     const bool fuses_activation = is_native(named);
-    const LiveNode fused =
-        plain ? fused_weighted_sum(attributes.w, *collected, attributes.b,
-                                   fuses_activation ? named : AffineMap::no_activation)
-              : LiveNode{};
-    if (fused.node == nullptr) {
+    const Node fused = plain
+                           ? fused_weighted_sum(attributes.w, *collected, attributes.b,
+                                                fuses_activation ? named : AffineMap::no_activation)
+                           : Node{};
+    if (fused.page == nullptr) {
         const auto w = stored(neuron, w_attribute);
         const auto b = stored(neuron, b_attribute);
         return activated(weighted_sum_in_python(w, inputs, b), neuron);

@@ -39,7 +39,7 @@ public:
             if (!has_node(as_value(value.ptr()))) {
                 throw py::error_already_set();
             }
-            nodes_.add(*as_value(value.ptr())->content);
+            nodes_.add(as_value(value.ptr())->node);
         }
     }
 
@@ -53,9 +53,9 @@ public:
             throw py::error_already_set();
         }
         for (const NodeRuns::Run run : nodes_) {
-            for (Node& node : run) {
-                node.grad_value = 0.0;
-                set(node.grad_flags, GradFlags::IsInteger, true);
+            std::ranges::fill(run.of(&Page::grads), 0.0);
+            for (GradFlags& flags : run.of(&Page::grad_flags)) {
+                set(flags, GradFlags::IsInteger, true);
             }
         }
     }
@@ -149,18 +149,21 @@ private:
         if (!allow("changing the number")) {
             throw py::error_already_set();
         }
-        const Node* weight = nullptr;
-        std::size_t i = 0;
+        Flags flags_of_all = Flags::None;
+        std::size_t first = 0;
         for (const NodeRuns::Run run : nodes_) {
-            for (Node& node : run) {
-                node.data_value = step(node.data_value, node.grad_value, i++);
-                node.set(Flags::IntegerData, false);
-                weight = node.has(Flags::IsWeight) ? &node : weight;
+            const auto data = run.of(&Page::data);
+            const auto grads = run.of(&Page::grads);
+            for (std::size_t i = 0; i < run.count; ++i) {
+                data[i] = step(data[i], grads[i], first + i);
+            }
+            first += run.count;
+            for (Flags& flags : run.of(&Page::flags)) {
+                flags_of_all = flags_of_all | flags;
+                set(flags, Flags::IntegerData, false);
             }
         }
-        if (weight != nullptr) {
-            arena.changed(*weight);  // one stands for all
-        }
+        arena.changed(flags_of_all);
         ++steps_;
     }
 
@@ -180,7 +183,7 @@ void zero_grads(const py::iterable& parameters) {
         if (!has_node(as_value(parameter.ptr())) || !allow("assigning a number")) {
             throw py::error_already_set();
         }
-        as_value(parameter.ptr())->content->set_grad(Scalar::integer(0.0));
+        as_value(parameter.ptr())->node.set_grad(Scalar::integer(0.0));
     }
 }
 

@@ -34,14 +34,14 @@ namespace {
 
 unsigned long tracing_thread = 0;
 
-[[nodiscard]] LiveNode node_of(const py::handle& value) {
+[[nodiscard]] Node node_of(const py::handle& value) {
     if (!is_value(value.ptr())) {
         throw py::type_error("a Value is needed here");
     }
     if (!has_node(as_value(value.ptr()))) {
         throw py::error_already_set();
     }
-    return live_node(as_value(value.ptr()));
+    return as_value(value.ptr())->node;
 }
 
 class Trace {
@@ -66,10 +66,10 @@ public:
     [[nodiscard]] py::list inputs() const { return inputs_; }
 
     [[nodiscard]] std::shared_ptr<Compiled> record(const py::list& outputs, std::string structure) {
-        std::vector<LiveNode> input_nodes;
-        std::vector<LiveNode> output_nodes;
+        std::vector<Node> input_nodes;
+        std::vector<Node> output_nodes;
         for (const py::handle input : inputs_) {
-            input_nodes.push_back(live_node(as_value(input.ptr())));
+            input_nodes.push_back(as_value(input.ptr())->node);
         }
         for (const py::handle output : outputs) {
             output_nodes.push_back(node_of(output));
@@ -99,8 +99,8 @@ public:
         // Takes hold what they take from, the last one first, and so the inputs: they go before.
         while (!taken_.empty()) {
             py::object value = taken_.attr("pop")();
-            const LiveNode node = live_node(as_value(value.ptr()));
-            if (node.node->count > 2 || Py_REFCNT(value.ptr()) > 1) {  // of wrapper and recorder
+            const Node node = as_value(value.ptr())->node;
+            if (node.count() > 2 || Py_REFCNT(value.ptr()) > 1) {  // of wrapper and recorder
                 left.push_back(node.id);
                 left_takes.push_back(std::move(value));
             } else {
@@ -108,9 +108,8 @@ public:
             }
         }
         for (const py::handle input : inputs_) {
-            const LiveNode node = live_node(as_value(input.ptr()));
-            if (node.node->count > 1 ||
-                Py_REFCNT(input.ptr()) > 1) {  // of the wrapper and the list
+            const Node node = as_value(input.ptr())->node;
+            if (node.count() > 1 || Py_REFCNT(input.ptr()) > 1) {  // of the wrapper and the list
                 left.push_back(node.id);
             }
         }
@@ -125,7 +124,7 @@ public:
     [[nodiscard]] static Trace& current() { return *current_; }
     void add_take(const py::object& value, TakeOperands operands) {
         taken_.append(value);
-        recorder_.add_take(as_value(value.ptr())->node, std::move(operands));
+        recorder_.add_take(as_value(value.ptr())->node.id, std::move(operands));
     }
 
 private:
@@ -142,9 +141,9 @@ private:
         std::deque<Reference> alive;
         std::vector<py::object> wrappers;
         for (const NodeId node : nodes) {
-            arena.retain(arena.live(node));
-            alive.emplace_back(arena, arena.live(node));
-            if (Wrapper wrapper = Page::wrapper_of(arena.live(node)); wrapper != nullptr) {
+            arena.retain(arena.node(node));
+            alive.emplace_back(arena, arena.node(node));
+            if (Wrapper wrapper = arena.node(node).wrapper(); wrapper != nullptr) {
                 wrappers.push_back(
                     py::reinterpret_borrow<py::object>(static_cast<PyObject*>(wrapper)));
             }

@@ -15,12 +15,12 @@ namespace {
 
 PyObject* get_data(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) && allow("reading data") ? from_scalar(value->content->data()) : nullptr;
+    return has_node(value) && allow("reading data") ? from_scalar(value->node.data()) : nullptr;
 }
 
 PyObject* get_grad(PyObject* object, void* /*unused*/) noexcept {
     const ValueObject* value = as_value(object);
-    return has_node(value) && allow("reading grad") ? from_scalar(value->content->grad()) : nullptr;
+    return has_node(value) && allow("reading grad") ? from_scalar(value->node.grad()) : nullptr;
 }
 
 // The number to be assigned to the attribute, or an error if it is none or is being deleted.
@@ -39,8 +39,8 @@ int set_data(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
     if (!assigned_number(object, assigned, "data", data)) {
         return -1;
     }
-    as_value(object)->content->set_data(data);
-    arena.changed(*as_value(object)->content);
+    as_value(object)->node.set_data(data);
+    arena.changed(as_value(object)->node);
     return 0;
 }
 
@@ -49,7 +49,7 @@ int set_grad(PyObject* object, PyObject* assigned, void* /*unused*/) noexcept {
     if (!assigned_number(object, assigned, "grad", grad)) {
         return -1;
     }
-    as_value(object)->content->set_grad(grad);
+    as_value(object)->node.set_grad(grad);
     return 0;
 }
 
@@ -76,14 +76,14 @@ PyObject* get_op(PyObject* object, void* /*unused*/) noexcept {
     if (!has_node(value)) {
         return nullptr;
     }
-    const Node& node = *value->content;
-    if (node.op == Op::PowConstant) {
-        PyObject* exponent = from_scalar(arena.node(node.operands[1]).data());
+    const Node node = value->node;
+    if (node.op() == Op::PowConstant) {
+        PyObject* exponent = from_scalar(arena.node(node.operands()[1]).data());
         PyObject* text = exponent != nullptr ? PyUnicode_FromFormat("**%S", exponent) : nullptr;
         Py_XDECREF(exponent);
         return text;
     }
-    const auto text = arena.label(value->node);
+    const auto text = arena.label(value->node.id);
     return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
@@ -96,7 +96,7 @@ PyObject* run_native_step(PyObject* object, PyObject* /*unused*/) noexcept {
         return nullptr;
     }
     return guarded<PyObject*>(nullptr, [&] {
-        backward_step(arena, as_value(object)->node);
+        backward_step(arena, as_value(object)->node.id);
         return Py_NewRef(Py_None);
     });
 }
@@ -132,7 +132,7 @@ int set_backward(PyObject* object, PyObject* assigned, void* /*unused*/) noexcep
     }
     return guarded(-1, [&] {
         keep(value);
-        arena.set_callback(value->node, assigned != nullptr);
+        arena.set_callback(value->node.id, assigned != nullptr);
         PyObject* previous = std::exchange(value->callback, Py_XNewRef(assigned));
         Py_XDECREF(previous);
         return 0;
@@ -222,10 +222,10 @@ int value_setattr(PyObject* object, PyObject* name, PyObject* assigned) noexcept
         !keep_if_attributed(as_value(object))) {
         return -1;
     }
-    if (Py_TYPE(object) != type && as_value(object)->node != no_node) [[unlikely]] {
+    if (Py_TYPE(object) != type && as_value(object)->node.id != no_node) [[unlikely]] {
         // `__class__` has been assigned, which a new wrapper would not have.
         const bool kept = guarded(false, [&] {
-            arena.changed(*as_value(object)->content);
+            arena.changed(as_value(object)->node);
             keep(as_value(object));
             return true;
         });
@@ -233,7 +233,7 @@ int value_setattr(PyObject* object, PyObject* name, PyObject* assigned) noexcept
             return -1;
         }
     }
-    const bool leads_somewhere = assigned != nullptr && as_value(object)->node != no_node &&
+    const bool leads_somewhere = assigned != nullptr && as_value(object)->node.id != no_node &&
                                  (PyObject_GC_IsTracked(assigned) != 0 || is_value(assigned));
     return !leads_somewhere || show_dependents_to_collector(as_value(object)) ? 0 : -1;
 }

@@ -52,9 +52,9 @@ void construct(ValueObject* value, const Given& given) {
         throw py::error_already_set();
     }
     const auto children = distinct_values(given.children);
-    if (value->node != no_node) {
-        Node& node = *value->content;
-        if (node.op != Op::Leaf || !children.empty()) {
+    if (value->node.id != no_node) {
+        const Node node = value->node;
+        if (node.op() != Op::Leaf || !children.empty()) {
             PyErr_SetString(PyExc_RuntimeError,
                             "__init__ of a Value that has operands cannot be called again");
             throw py::error_already_set();
@@ -67,7 +67,7 @@ void construct(ValueObject* value, const Given& given) {
     } else {
         std::vector<NodeId> ids;
         for (const py::object& child : children) {
-            ids.push_back(as_value(child.ptr())->node);
+            ids.push_back(as_value(child.ptr())->node.id);
         }
         attach(value, arena.custom(data, ids));
         if (!hold_operands(value)) {

@@ -20,7 +20,7 @@ PyObject* run_backward(PyObject* object, PyObject* /*unused*/) noexcept {
         return nullptr;
     }
     return guarded<PyObject*>(nullptr, [&] {
-        backward(arena, as_value(object)->node);
+        backward(arena, as_value(object)->node.id);
         return Py_NewRef(Py_None);
     });
 }
@@ -31,8 +31,8 @@ PyObject* reduce(PyObject* object, PyObject* /*unused*/) noexcept {
     if (!has_node(value) || !allow("copying or pickling")) {
         return nullptr;
     }
-    const Node& node = *value->content;
-    if (node.op != Op::Leaf) {
+    const Node node = value->node;
+    if (node.op() != Op::Leaf) {
         PyErr_SetString(PyExc_TypeError,
                         "a Value that was computed cannot be copied or pickled, as its graph "
                         "would be lost: copy the leaves and compute it again, or keep its data");
@@ -71,7 +71,7 @@ PyObject* set_state(PyObject* object, PyObject* state) noexcept {
                         "the state of a Value is a tuple of data, grad and a dict of attributes");
         return nullptr;
     }
-    if (value->node != no_node) {
+    if (value->node.id != no_node) {
         PyErr_SetString(PyExc_TypeError, "__setstate__ is for a Value that holds no number yet");
         return nullptr;
     }
@@ -83,7 +83,7 @@ PyObject* set_state(PyObject* object, PyObject* state) noexcept {
     }
     return guarded<PyObject*>(nullptr, [&]() -> PyObject* {
         attach(value, arena.leaf(data_scalar));
-        value->content->set_grad(grad_scalar);
+        value->node.set_grad(grad_scalar);
         if (PyDict_GET_SIZE(attributes) > 0) {
             const auto own =
                 py::reinterpret_steal<py::object>(PyObject_GenericGetDict(object, nullptr));

@@ -27,7 +27,7 @@ public:
             number_ = Scalar::real(PyFloat_AS_DOUBLE(object));
         } else if (is_value(object)) {
             if (has_node(as_value(object))) {
-                node_ = live_node(as_value(object));
+                node_ = as_value(object)->node;
             } else {
                 conversion_ = Conversion::failed;
             }
@@ -45,19 +45,19 @@ public:
 
     [[nodiscard]] bool usable() const noexcept { return conversion_ == Conversion::number; }
     [[nodiscard]] bool failed() const noexcept { return conversion_ == Conversion::failed; }
-    [[nodiscard]] bool is_number() const noexcept { return node_.node == nullptr || owned_; }
+    [[nodiscard]] bool is_number() const noexcept { return node_.page == nullptr || owned_; }
     [[nodiscard]] Scalar number() const noexcept { return number_; }
     [[nodiscard]] bool is_array() const noexcept { return mgx::is_array(object_); }
     [[nodiscard]] bool has_native_operators() const noexcept {
         return is_number() || mgx::has_native_operators(Py_TYPE(object_));
     }
     [[nodiscard]] bool watched() const noexcept {
-        return node_.node != nullptr && is_watched(*node_.node);
+        return node_.page != nullptr && is_watched(node_);
     }
 
     // The node, made if this is a number.
-    [[nodiscard]] LiveNode node() {
-        if (node_.node == nullptr) {
+    [[nodiscard]] Node node() {
+        if (node_.page == nullptr) {
             node_ = arena.leaf(number_);
             owned_ = true;
         }
@@ -68,7 +68,7 @@ public:
 
 private:
     PyObject* object_;
-    LiveNode node_;
+    Node node_;
     Scalar number_;
     Conversion conversion_ = Conversion::number;
     bool owned_ = false;
@@ -90,23 +90,23 @@ template <Op op>
 PyObject* binary(Operand& left, Operand& right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
         const bool watched = left.watched() || right.watched();
-        const LiveNode x = left.node();
+        const Node x = left.node();
         return wrap_result(arena.binary<op>(x, right.node()), watched);
     });
 }
 
 // For two plain Values, which most operations are between: neither needs to be looked at again.
 [[nodiscard]] bool both_exact(PyObject* left, PyObject* right) noexcept {
-    return is_exact_value(left) && is_exact_value(right) && as_value(left)->node != no_node &&
-           as_value(right)->node != no_node;
+    return is_exact_value(left) && is_exact_value(right) && as_value(left)->node.id != no_node &&
+           as_value(right)->node.id != no_node;
 }
 
 template <Op op>
 PyObject* binary_of_exact(PyObject* left, PyObject* right) noexcept {
     return guarded<PyObject*>(nullptr, [&] {
-        const LiveNode x = live_node(as_value(left));
-        const LiveNode y = live_node(as_value(right));
-        const bool watched = is_watched(*x.node) || is_watched(*y.node);
+        const Node x = as_value(left)->node;
+        const Node y = as_value(right)->node;
+        const bool watched = is_watched(x) || is_watched(y);
         return wrap_result(arena.binary<op>(x, y), watched);
     });
 }
@@ -234,7 +234,7 @@ PyObject* value_absolute(PyObject* operand) noexcept { return apply<Op::Abs>(ope
 
 PyObject* value_float(PyObject* operand) noexcept {
     const ValueObject* value = as_value(operand);
-    return has_node(value) && allow("float()") ? PyFloat_FromDouble(value->content->data_value)
+    return has_node(value) && allow("float()") ? PyFloat_FromDouble(value->node.data_value())
                                                : nullptr;
 }
 

@@ -29,7 +29,7 @@ PyObject* value_index(PyObject* operand) noexcept;
 }
 
 // The wrapper of a new node, given one count of it; `watched` if an operand of it is.
-[[nodiscard]] inline PyObject* wrap_result(LiveNode owned, bool watched) noexcept {
+[[nodiscard]] inline PyObject* wrap_result(Node owned, bool watched) noexcept {
     return watched ? wrap_watched(owned) : wrap(owned);
 }
 
@@ -40,8 +40,8 @@ template <Op op>
         return nullptr;
     }
     return guarded<PyObject*>(nullptr, [&] {
-        const LiveNode x = live_node(as_value(operand));
-        return wrap_result(arena.unary<op>(x), is_watched(*x.node));
+        const Node x = as_value(operand)->node;
+        return wrap_result(arena.unary<op>(x), is_watched(x));
     });
 }
 

@@ -58,23 +58,21 @@ std::size_t free_value_count = 0;
 // Whether nothing would be lost with the wrapper, and nobody but the node knows of it. (Of weights
 // affine maps know.)
 [[nodiscard]] bool is_plain(const ValueObject* value) noexcept {
-    return Py_TYPE(value) == value_type && value->node != no_node &&
-           !value->content->has(Flags::KeepsWrapper | Flags::IsWeight) &&
+    return Py_TYPE(value) == value_type && value->node.id != no_node &&
+           !value->node.has(Flags::KeepsWrapper | Flags::IsWeight) &&
            value->attributes == nullptr && value->weak_references == nullptr &&
            PyObject_GC_IsTracked(as_object(const_cast<ValueObject*>(value))) == 0;
 }
 
-void connect(ValueObject* value, LiveNode node) noexcept {
-    value->node = node.id;
-    value->content = node.node;
-    Page::wrapper_of(node) = value;
+void connect(ValueObject* value, Node node) noexcept {
+    value->node = node;
+    node.wrapper() = value;
 }
 
 void free_memory(ValueObject* value) noexcept {
     PyTypeObject* type = Py_TYPE(value);
     if (type == value_type && free_value_count < most_free_values) {
-        value->node = no_node;
-        value->content = nullptr;
+        value->node = {};
         free_values[free_value_count++] = value;
     } else {
         type->tp_free(as_object(value));
@@ -82,12 +80,12 @@ void free_memory(ValueObject* value) noexcept {
     }
 }
 
-// The content of retired Values: that of one with which nothing is fused.
-constinit Node of_ended_trace = []() noexcept {
-    Node node{};
-    node.op = Op::Custom;
-    node.flags = Flags::HasCallback;
-    return node;
+// Where retired Values are, which have no_node for an id: it is one with which nothing is fused.
+constinit Page page_of_ended_traces = []() noexcept {
+    Page page{};
+    page.ops[Page::slot_of(no_node)] = Op::Custom;
+    page.flags[Page::slot_of(no_node)] = Flags::HasCallback;
+    return page;
 }();
 
 }  // namespace
@@ -102,18 +100,19 @@ void connect_arena() noexcept {
 }
 
 void retire(ValueObject* value) noexcept {
-    const LiveNode node = live_node(value);
-    const bool is_held = node.node->has(Flags::KeepsWrapper) && node.node->count >= 2;
+    const Node node = value->node;
+    const bool is_held = node.has(Flags::KeepsWrapper) && node.count() >= 2;
     arena.forget_wrapper(node);
-    value->node = no_node;
-    value->content = &of_ended_trace;
+    value->node = {page_of_ended_traces, no_node};
     arena.release(node);
     if (is_held) {
         Py_DECREF(as_object(value));
     }
 }
 
-bool is_retired(const ValueObject* value) noexcept { return value->content == &of_ended_trace; }
+bool is_retired(const ValueObject* value) noexcept {
+    return value->node.page == &page_of_ended_traces;
+}
 
 bool fail_without_node(const ValueObject* value) noexcept {
     if (is_retired(value)) {
@@ -137,8 +136,7 @@ ValueObject* new_value() noexcept {
     }
     ValueObject* value = PyObject_GC_New(ValueObject, value_type);
     if (value != nullptr) {
-        value->node = no_node;
-        value->content = nullptr;
+        value->node = {};
         value->attributes = nullptr;
         value->weak_references = nullptr;
         value->callback = nullptr;
@@ -147,20 +145,20 @@ ValueObject* new_value() noexcept {
     return value;
 }
 
-void attach(ValueObject* value, LiveNode owned) {
+void attach(ValueObject* value, Node owned) {
     connect(value, owned);
     if (!is_exact_value(as_object(value)) || value->attributes != nullptr) {
         keep(value);
     }
 }
 
-PyObject* wrap(LiveNode owned) noexcept {
+PyObject* wrap(Node owned) noexcept {
     ValueObject* value = new_value();
     if (value == nullptr) {
         arena.release(owned);
         return nullptr;
     }
-    if (Wrapper wrapper = Page::wrapper_of(owned); wrapper != nullptr) [[unlikely]] {
+    if (Wrapper wrapper = owned.wrapper(); wrapper != nullptr) [[unlikely]] {
         // The garbage collector has run code that has found the node in the graph.
         PyObject* existing = Py_NewRef(static_cast<PyObject*>(wrapper));
         Py_DECREF(as_object(value));
@@ -171,7 +169,7 @@ PyObject* wrap(LiveNode owned) noexcept {
     return as_object(value);
 }
 
-PyObject* wrap_watched(LiveNode owned) noexcept {
+PyObject* wrap_watched(Node owned) noexcept {
     PyObject* result = wrap(owned);
     if (result != nullptr && !hold_operands(as_value(result))) {
         Py_CLEAR(result);
@@ -179,15 +177,15 @@ PyObject* wrap_watched(LiveNode owned) noexcept {
     return result;
 }
 
-PyObject* wrapper_of(LiveNode node) noexcept {
-    if (Wrapper existing = Page::wrapper_of(node); existing != nullptr) {
+PyObject* wrapper_of(Node node) noexcept {
+    if (Wrapper existing = node.wrapper(); existing != nullptr) {
         return Py_NewRef(static_cast<PyObject*>(existing));
     }
     ValueObject* value = new_value();  // may run the garbage collector, which may wrap the node
     if (value == nullptr) {
         return nullptr;
     }
-    if (Wrapper existing = Page::wrapper_of(node); existing != nullptr) {
+    if (Wrapper existing = node.wrapper(); existing != nullptr) {
         Py_DECREF(as_object(value));
         return Py_NewRef(static_cast<PyObject*>(existing));
     }
@@ -200,21 +198,21 @@ void keep(ValueObject* value) {
     if (PyObject_GC_IsTracked(as_object(value)) == 0) {
         PyObject_GC_Track(as_object(value));
     }
-    if (value->node != no_node) {
-        arena.keep_wrapper(value->node);
+    if (value->node.id != no_node) {
+        arena.keep_wrapper(value->node.id);
     }
 }
 
 bool hold_operands(ValueObject* value) noexcept {
-    if (value->operands != nullptr || value->content->op == Op::Leaf) {
+    if (value->operands != nullptr || value->node.op() == Op::Leaf) {
         return true;
     }
     return guarded(false, [&] {
-        const auto operands = arena.operands(value->node);
+        const auto operands = arena.operands(value->node.id);
         std::vector<py::object> wrappers;
         wrappers.reserve(operands.size());
         for (const NodeId operand : operands) {
-            wrappers.push_back(py::reinterpret_steal<py::object>(wrapper_of(arena.live(operand))));
+            wrappers.push_back(py::reinterpret_steal<py::object>(wrapper_of(arena.node(operand))));
             if (!wrappers.back()) {
                 return false;
             }
@@ -227,22 +225,22 @@ bool hold_operands(ValueObject* value) noexcept {
         keep(value);
         if (value->operands == nullptr) {  // the garbage collector may have come here in between
             value->operands = tuple.release().ptr();
-            arena.leave_operands_to_wrapper(value->node);
+            arena.leave_operands_to_wrapper(value->node.id);
         }
         return true;
     });
 }
 
 bool show_dependents_to_collector(ValueObject* value) noexcept {
-    if (value->content->count == 1 && !value->content->has(Flags::HeldByWrapper)) {
+    if (value->node.count() == 1 && !value->node.has(Flags::HeldByWrapper)) {
         return true;
     }
     return guarded(false, [&] {
         // Making wrappers can run code that drops some of the nodes.
         std::deque<Reference> dependents;
-        for (const NodeId dependent : arena.dependents(std::span(&value->node, 1))) {
-            arena.retain(arena.live(dependent));
-            dependents.emplace_back(arena, arena.live(dependent));
+        for (const NodeId dependent : arena.dependents(std::span(&value->node.id, 1))) {
+            arena.retain(arena.node(dependent));
+            dependents.emplace_back(arena, arena.node(dependent));
         }
         for (const Reference& dependent : dependents) {
             const auto wrapper = py::reinterpret_steal<py::object>(wrapper_of(dependent.get()));
@@ -260,7 +258,7 @@ PyObject* value_new(PyTypeObject* type, PyObject* /*arguments*/, PyObject* /*key
     }
     PyObject* object = type->tp_alloc(type, 0);
     if (object != nullptr) {
-        as_value(object)->node = no_node;
+        as_value(object)->node = {};
     }
     return object;
 }
@@ -269,8 +267,8 @@ void value_dealloc(PyObject* object) noexcept {
     ValueObject* value = as_value(object);
     PyTypeObject* type = Py_TYPE(object);
     if (is_plain(value)) {
-        Page::wrapper_of(live_node(value)) = nullptr;
-        arena.release(live_node(value));
+        value->node.wrapper() = nullptr;
+        arena.release(value->node);
         free_memory(value);
         return;
     }
@@ -278,8 +276,8 @@ void value_dealloc(PyObject* object) noexcept {
     if (PyObject_GC_IsTracked(object) != 0) {
         PyObject_GC_UnTrack(object);
     }
-    if (value->weak_references != nullptr && type == value_type && value->node != no_node &&
-        arena.is_referred_to(*value->content)) {
+    if (value->weak_references != nullptr && type == value_type && value->node.id != no_node &&
+        arena.is_referred_to(value->node)) {
         // Being kept gives the object, which has no reference left, the arena's.
         const bool kept = guarded(false, [&] {
             keep(value);
@@ -291,11 +289,10 @@ void value_dealloc(PyObject* object) noexcept {
         PyErr_Clear();
     }
     // From here on code may run that finds the node in the graph and has a new wrapper made for it.
-    const LiveNode node = live_node(value);
+    const Node node = value->node;
     if (node.id != no_node) {
         arena.forget_wrapper(node);
-        value->node = no_node;
-        value->content = nullptr;
+        value->node = {};
     }
     if (value->weak_references != nullptr) {
         PyObject_ClearWeakRefs(object);
@@ -321,8 +318,8 @@ int value_traverse(PyObject* object, visitproc visit, void* arg) noexcept {
 int value_clear(PyObject* object) noexcept {
     // The operands stay: while the node lives, its operands must.
     ValueObject* value = as_value(object);
-    if (value->node != no_node) {
-        value->content->set(Flags::HasCallback, false);
+    if (value->node.id != no_node) {
+        value->node.set(Flags::HasCallback, false);
     }
     Py_CLEAR(value->attributes);
     Py_CLEAR(value->callback);

@@ -10,8 +10,7 @@ namespace mgx {
 
 struct ValueObject {
     PyObject_HEAD
-    NodeId node;           // no_node until a subclass has called super().__init__
-    Node* content;         // of that node, where it lies in the arena
+    Node node;             // none until a subclass has called super().__init__
     PyObject* attributes;  // the instance's __dict__, or null
     PyObject* weak_references;
     PyObject* callback;  // what the user has assigned to _backward, or null
@@ -37,10 +36,6 @@ extern PyTypeObject* value_type;
     return reinterpret_cast<PyObject*>(value);
 }
 
-[[nodiscard]] inline LiveNode live_node(const ValueObject* value) noexcept {
-    return {value->content, value->node};
-}
-
 // Let the arena hold and drop wrappers, and run their callbacks; and not fuse if the environment
 // variable MICROGRADX_FUSION is 0, which tests set to compare.
 void connect_arena() noexcept;
@@ -52,24 +47,24 @@ void retire(ValueObject* value) noexcept;
 // Whether the value has a node; if not, the error that says how it can have got none is set.
 [[nodiscard]] bool fail_without_node(const ValueObject* value) noexcept;
 [[nodiscard]] inline bool has_node(const ValueObject* value) noexcept {
-    return value->node != no_node || fail_without_node(value);
+    return value->node.id != no_node || fail_without_node(value);
 }
 
 // A new Value without a node, or null with an error set.
 [[nodiscard]] ValueObject* new_value() noexcept;
 
 // Make `value` the wrapper of the node, taking over one count of it.
-void attach(ValueObject* value, LiveNode owned);
+void attach(ValueObject* value, Node owned);
 
 // The wrapper of a node that had none when it was made, taking over one count of it.
-[[nodiscard]] PyObject* wrap(LiveNode owned) noexcept;
+[[nodiscard]] PyObject* wrap(Node owned) noexcept;
 // The same for a node that has a watched operand; see is_watched.
-[[nodiscard]] PyObject* wrap_watched(LiveNode owned) noexcept;
+[[nodiscard]] PyObject* wrap_watched(Node owned) noexcept;
 // As `wrap`, for C++: throws error_already_set.
-[[nodiscard]] inline py::object wrapped(LiveNode owned) { return checked(wrap(owned)); }
+[[nodiscard]] inline py::object wrapped(Node owned) { return checked(wrap(owned)); }
 
 // The wrapper of the node, made if it has none: a new reference, or null with an error set.
-[[nodiscard]] PyObject* wrapper_of(LiveNode node) noexcept;
+[[nodiscard]] PyObject* wrapper_of(Node node) noexcept;
 
 // The wrapper has something to lose now: it lives as long as its node, and the garbage collector
 // looks at it.
@@ -85,7 +80,7 @@ void keep(ValueObject* value);
 
 // Whether consumers of the node should hold their operands by wrappers: a callback's closure may
 // refer to any of them, and the garbage collector must see the whole cycle to collect it at once.
-[[nodiscard]] inline bool is_watched(const Node& node) noexcept {
+[[nodiscard]] inline bool is_watched(Node node) noexcept {
     return node.has(Flags::HasCallback | Flags::OperandsByWrapper);
 }
 

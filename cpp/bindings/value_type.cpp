@@ -74,7 +74,7 @@ PyObject* represent(PyObject* object) noexcept {
     if (is_tracing()) {
         return PyUnicode_FromString("Value(traced)");
     }
-    const Node& node = *value->content;
+    const Node node = value->node;
     PyObject* data = from_scalar(node.data());
     PyObject* grad = data != nullptr ? from_scalar(node.grad()) : nullptr;
     PyObject* text =
@@ -107,7 +107,7 @@ PyObject* compare(PyObject* left, PyObject* right, int operation) noexcept {
         if (!has_node(as_value(object))) {
             return Conversion::failed;
         }
-        scalar = as_value(object)->content->data();
+        scalar = as_value(object)->node.data();
         return Conversion::number;
     };
     Scalar x;

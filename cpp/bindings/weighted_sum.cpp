@@ -18,9 +18,9 @@ namespace mgx {
 namespace {
 
 // The result of a map of one row that serves but once.
-LiveNode apply_once(std::span<const LiveNode> nodes, Op activation,
-                    const std::vector<Input>& inputs, double scale = 1.0) {
-    SpareVector<LiveNode> results;
+Node apply_once(std::span<const Node> nodes, Op activation, const std::vector<Input>& inputs,
+                double scale = 1.0) {
+    SpareVector<Node> results;
     const std::uint32_t map = arena.make_map(nodes, std::span(&activation, 1), false, scale);
     try {
         arena.apply(map, inputs, *results);
@@ -80,8 +80,8 @@ Inputs::Contents Inputs::read(std::vector<Input>& inputs) const {
     Contents contents = Contents::plain;
     for (Py_ssize_t i = 0; i < size(); ++i) {
         PyObject* const object = (*this)[i];
-        if (const LiveNode live = plain_node(object, watched_input); live.node != nullptr) {
-            inputs.push_back({live, live.node->data()});
+        if (const Node node = plain_node(object, watched_input); node.page != nullptr) {
+            inputs.push_back({node, node.data()});
         } else if (PyFloat_CheckExact(object)) {
             inputs.push_back({{}, Scalar::real(PyFloat_AS_DOUBLE(object))});
         } else {
@@ -131,7 +131,7 @@ void Inputs::convert() {
 namespace {
 
 // The nodes of the weights and of the bias behind them; false if one is not plain.
-bool collect_parameters(std::vector<LiveNode>& nodes, PyObject* weights, std::size_t inputs,
+bool collect_parameters(std::vector<Node>& nodes, PyObject* weights, std::size_t inputs,
                         PyObject* bias) {
     if (inputs == 0 || !is_list_of(weights, inputs) || !may_fuse()) {
         return false;
@@ -139,12 +139,12 @@ bool collect_parameters(std::vector<LiveNode>& nodes, PyObject* weights, std::si
     for (std::size_t i = 0; i < inputs; ++i) {
         nodes.push_back(
             plain_node(PyList_GET_ITEM(weights, static_cast<Py_ssize_t>(i)), not_a_weight));
-        if (nodes.back().node == nullptr) {
+        if (nodes.back().page == nullptr) {
             return false;
         }
     }
     nodes.push_back(plain_node(bias, watched_input));
-    return nodes.back().node != nullptr;
+    return nodes.back().page != nullptr;
 }
 
 // One of Python's operators, and what Value's own is.
@@ -218,16 +218,16 @@ constexpr auto neuron_inputs = "the inputs of a neuron";
 }  // namespace
 
 bool would_fuse(PyObject* weights, Py_ssize_t inputs, PyObject* bias) {
-    SpareVector<LiveNode> nodes;
+    SpareVector<Node> nodes;
     return collect_parameters(*nodes, weights, static_cast<std::size_t>(inputs), bias);
 }
 
-LiveNode fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
-                            Op activation) {
-    SpareVector<LiveNode> nodes;
+Node fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs, PyObject* bias,
+                        Op activation) {
+    SpareVector<Node> nodes;
     return collect_parameters(*nodes, weights, inputs.size(), bias)
                ? apply_once(*nodes, activation, inputs)
-               : LiveNode{};
+               : Node{};
 }
 
 py::object weighted_sum_in_python(const py::object& weights, Inputs& inputs,
@@ -327,10 +327,10 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
     SpareVector<Input> collected;
     const bool plain = collector.collect(
         *collected, [&] { return would_fuse(factors.ptr(), collector.size(), bias.ptr()); });
-    const LiveNode fused =
+    const Node fused =
         plain ? fused_weighted_sum(factors.ptr(), *collected, bias.ptr(), AffineMap::no_activation)
-              : LiveNode{};
-    if (fused.node != nullptr) {
+              : Node{};
+    if (fused.page != nullptr) {
         return wrapped(fused);
     }
     return dot_in_python(weights, inputs, collector,
@@ -339,18 +339,18 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
 
 // The sum, or the mean if the activation is Op::Mul, as one node; null if something in it is not
 // plain.
-LiveNode fused_sum(Inputs& inputs, Op activation, double scale) {
+Node fused_sum(Inputs& inputs, Op activation, double scale) {
     // Python adds numbers up before the first Value, and ints to ints, by themselves.
     const auto begins_with_plain_value = [&] {
         return inputs.size() > 0 && may_fuse() &&
-               plain_node(inputs[0], not_a_weight).node != nullptr;
+               plain_node(inputs[0], not_a_weight).page != nullptr;
     };
     SpareVector<Input> collected;
     if (!inputs.collect(*collected, begins_with_plain_value) || !begins_with_plain_value()) {
         return {};
     }
     const Reference zero(arena, arena.leaf(Scalar::integer(0.0)));
-    const LiveNode start = zero.get();
+    const Node start = zero.get();
     return apply_once(std::span(&start, 1), activation, *collected, scale);
 }
 
@@ -382,8 +382,8 @@ py::object sum_in_python(Inputs& inputs) {
 
 py::object sum(const py::object& values) {
     Inputs inputs(py::tuple(as_fast_sequence(values.ptr(), "values must be iterable")).ptr());
-    const LiveNode fused = fused_sum(inputs, AffineMap::no_activation, 1.0);
-    return fused.node != nullptr ? wrapped(fused) : sum_in_python(inputs);
+    const Node fused = fused_sum(inputs, AffineMap::no_activation, 1.0);
+    return fused.page != nullptr ? wrapped(fused) : sum_in_python(inputs);
 }
 
 py::object mean(const py::object& values) {
@@ -392,8 +392,8 @@ py::object mean(const py::object& values) {
         throw py::value_error("values is empty: it has no mean");
     }
     const double scale = 1.0 / static_cast<double>(inputs.size());
-    const LiveNode fused = fused_sum(inputs, Op::Mul, scale);
-    return fused.node != nullptr ? wrapped(fused) : sum_in_python(inputs) * py::float_(scale);
+    const Node fused = fused_sum(inputs, Op::Mul, scale);
+    return fused.page != nullptr ? wrapped(fused) : sum_in_python(inputs) * py::float_(scale);
 }
 
 constexpr auto dot_documentation = R"(dot(ws, xs, b=0)

@@ -76,12 +76,12 @@ private:
            std::cmp_equal(PyList_GET_SIZE(object), size);
 }
 
-// The node of a plain Value of which none of the flags is set; null for anything else.
-[[nodiscard]] inline LiveNode plain_node(PyObject* object, Flags forbidden) noexcept {
+// The node of a plain Value of which none of the flags is set; none for anything else.
+[[nodiscard]] inline Node plain_node(PyObject* object, Flags forbidden) noexcept {
     if (object != nullptr && is_exact_value(object)) {
         const ValueObject* value = as_value(object);
-        if (value->content != nullptr && !value->content->has(forbidden)) {
-            return live_node(value);
+        if (value->node.page != nullptr && !value->node.has(forbidden)) {
+            return value->node;
         }
     }
     return {};
@@ -97,8 +97,8 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
 // operation `activation` of it (or AffineMap::no_activation), as one node that the caller owns;
 // null if something in it is not plain. Runs no Python code.
-[[nodiscard]] LiveNode fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
-                                          PyObject* bias, Op activation);
+[[nodiscard]] Node fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
+                                      PyObject* bias, Op activation);
 
 // Whether it would be fused if so many inputs could be collected. Runs no Python code.
 [[nodiscard]] bool would_fuse(PyObject* weights, Py_ssize_t inputs, PyObject* bias);

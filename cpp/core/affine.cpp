@@ -22,7 +22,7 @@
 
 namespace mgx {
 
-std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const Op> activations,
+std::uint32_t Arena::make_map(std::span<const Node> nodes, std::span<const Op> activations,
                               bool watched, double scale) {
     const std::uint32_t number = maps_.take();
     AffineMap& map = maps_[number];
@@ -39,9 +39,9 @@ std::uint32_t Arena::make_map(std::span<const LiveNode> nodes, std::span<const O
         throw;
     }
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-        map.data[i] = nodes[i].node->data_value;
+        map.data[i] = nodes[i].data_value();
         if (watched) {
-            nodes[i].node->set(Flags::IsWeight, true);
+            nodes[i].set(Flags::IsWeight, true);
         }
     }
     const std::size_t rows = map.rows();
@@ -68,11 +68,11 @@ void Arena::release_map(std::uint32_t number) noexcept {
     }
 }
 
-FusedParts Arena::fused_parts(LiveNode dot) noexcept {
-    const Application& parts = application(*dot.node);
+FusedParts Arena::fused_parts(Node dot) noexcept {
+    const Application& parts = application(dot);
     const AffineMap& map = maps_[parts.map];
-    const std::size_t row = row_of(*dot.node);
-    return {static_cast<std::uint32_t>(dot.node->operands[0]),
+    const std::size_t row = row_of(dot);
+    return {static_cast<std::uint32_t>(dot.operands()[0]),
             std::span(map.nodes).subspan(row * map.terms(), map.terms()),
             parts.inputs,
             map.nodes[map.bias_of(row)],
@@ -81,7 +81,7 @@ FusedParts Arena::fused_parts(LiveNode dot) noexcept {
 }
 
 void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs,
-                         std::vector<LiveNode>& results) {
+                         std::vector<Node>& results) {
     const std::uint32_t number = applications_.take();
     AffineMap& map = maps_[map_number];
     Application& application = applications_[number];
@@ -113,7 +113,7 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
             application.rows[made] = {results[made].id, false, sum, Scalar::integer(0.0)};
         }
     } catch (...) {
-        for (const LiveNode dot : std::span(results).first(made)) {
+        for (const Node dot : std::span(results).first(made)) {
             vacate(dot);
         }
         results.clear();
@@ -127,7 +127,7 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
         ++map.dots[row];
         if (map.is_held[row] == 0) {
             map.is_held[row] = 1;
-            for_each_parameter(map, row, [this](LiveNode parameter) { retain(parameter); });
+            for_each_parameter(map, row, [this](Node parameter) { retain(parameter); });
         }
     }
 }

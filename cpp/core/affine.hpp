@@ -18,7 +18,7 @@ namespace mgx {
 struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
-    std::vector<LiveNode> nodes;      // the weights, row after row, then the biases
+    std::vector<Node> nodes;          // the weights, row after row, then the biases
     std::vector<double> data;         // of the nodes
     std::vector<double> by_input;     // of the weights alone, input after input
     std::vector<Op> activations;      // unary operations or no_activation, one a row
@@ -61,19 +61,19 @@ struct AffineMap {
 
 // An input of a map: a node, or a number, for which each product would have a leaf of its own.
 struct Input {
-    LiveNode live;  // null for a number
-    Scalar data;    // at the time of the forward pass
+    Node node;    // none for a number
+    Scalar data;  // at the time of the forward pass
 
-    [[nodiscard]] bool is_number() const noexcept { return live.node == nullptr; }
+    [[nodiscard]] bool is_number() const noexcept { return node.page == nullptr; }
 };
 
 // What a Dot stands for: `activation(bias + weights[0]*inputs[0] + ...)`, or without weights
 // `bias + inputs[0] + ...`, which is multiplied by `scale` if the activation is Op::Mul.
 struct FusedParts {
     std::uint32_t application;  // which it is a row of
-    std::span<const LiveNode> weights;
+    std::span<const Node> weights;
     std::span<const Input> inputs;
-    LiveNode bias;
+    Node bias;
     Op activation;
     double scale;
 };

@@ -44,18 +44,18 @@ constexpr std::size_t most_pages = std::size_t{1} << (32 - Page::slot_bits);
 
 }  // namespace
 
-LiveNode Arena::power(LiveNode x, Scalar exponent) {
-    const Scalar data = pow(x.node->data(), exponent);
+Node Arena::power(Node x, Scalar exponent) {
+    const Scalar data = pow(x.data(), exponent);
     Reference hidden(*this, leaf(exponent));
-    const LiveNode result = interior(Op::PowConstant, data, {x.id, hidden.get().id});
+    const Node result = interior(Op::PowConstant, data, {x.id, hidden.get().id});
     static_cast<void>(hidden.take());
     retain(x);
     return result;
 }
 
-LiveNode Arena::custom(Scalar data, std::span<const NodeId> operands) {
+Node Arena::custom(Scalar data, std::span<const NodeId> operands) {
     std::vector<NodeId> list(operands.begin(), operands.end());
-    const LiveNode result = interior(Op::Custom, data, {no_node, no_node});
+    const Node result = interior(Op::Custom, data, {no_node, no_node});
     try {
         custom_operands_.emplace(result.id, std::move(list));
     } catch (...) {
@@ -63,15 +63,15 @@ LiveNode Arena::custom(Scalar data, std::span<const NodeId> operands) {
         throw;
     }
     for (const NodeId operand : operands) {
-        retain(live(operand));
+        retain(node(operand));
     }
     return result;
 }
 
 std::span<const NodeId> Arena::operands(NodeId id) {
     show_hidden_nodes(id);
-    const Node& consumer = node(id);
-    switch (consumer.op) {
+    const Node consumer = node(id);
+    switch (consumer.op()) {
         case Op::Leaf:
             return {};
         case Op::Custom:
@@ -95,18 +95,18 @@ std::vector<NodeId> Arena::dependents(std::span<const NodeId> sources) {
     };
     const auto for_each_living = [](Page& page, auto visit) {
         for (std::uint64_t living = ~page.vacant; living != 0; living &= living - 1) {
-            visit(page.live(static_cast<std::uint32_t>(std::countr_zero(living))).id);
+            visit(Node(page, static_cast<std::uint32_t>(std::countr_zero(living))).id);
         }
     };
     for (Page* page = log_.first(); page != nullptr; page = page->next) {
         for_each_living(*page, [&](NodeId place) {
-            const Op op = node(place).op;
+            const Op op = node(place).op();
             if ((op == Op::Dot || is_pair(op)) && !hides_any(node(place), is_known)) {
                 return;
             }
             show_hidden_nodes(place);
             if (op == Op::Difference || op == Op::Quotient) {
-                look_at(page->live(Page::slot_of(place) - 1).id);
+                look_at(hidden_by(node(place)).id);
             }
             if (node(place).has(Flags::HasAnnex)) {
                 const PageList& annex = annexes_.find(place)->second;
@@ -124,8 +124,8 @@ std::vector<NodeId> Arena::dependents(std::span<const NodeId> sources) {
 
 void Arena::set_callback(NodeId id, bool has_one) {
     show_hidden_nodes(id);
-    Node& called = node(id);
-    if (called.op == Op::Leaf && has_one && !called.has(Flags::HasCallback)) {
+    const Node called = node(id);
+    if (called.op() == Op::Leaf && has_one && !called.has(Flags::HasCallback)) {
         page(id).takes_marks = false;
         called.set_due(is_awaited(id));
     }
@@ -134,25 +134,24 @@ void Arena::set_callback(NodeId id, bool has_one) {
 }
 
 void Arena::keep_wrapper(NodeId id) {
-    const LiveNode kept = live(id);
-    if (kept.node->has(Flags::KeepsWrapper)) {
+    const Node kept = node(id);
+    if (kept.has(Flags::KeepsWrapper)) {
         return;
     }
     if (dropped_.capacity() < keepers_ + 1) {
         dropped_.reserve(2 * keepers_ + 16);  // so that putting off a drop never allocates
     }
     ++keepers_;
-    changed(*kept.node);
-    kept.node->set(Flags::KeepsWrapper, true);
-    if (kept.node->count >= 2) {
+    changed(kept);
+    kept.set(Flags::KeepsWrapper, true);
+    if (kept.count() >= 2) {
         hold_wrapper(kept);
     }
 }
 
-void Arena::forget_wrapper(LiveNode live) noexcept {
-    Node& node = *live.node;
+void Arena::forget_wrapper(Node node) noexcept {
     changed(node);
-    Page::wrapper_of(live) = nullptr;
+    node.wrapper() = nullptr;
     node.set(Flags::HasCallback, false);
     if (node.has(Flags::KeepsWrapper)) {
         node.set(Flags::KeepsWrapper, false);
@@ -160,22 +159,22 @@ void Arena::forget_wrapper(LiveNode live) noexcept {
     }
     if (node.has(Flags::OperandsByWrapper)) {
         node.set(Flags::OperandsByWrapper, false);
-        for (const NodeId operand : operands(live.id)) {
-            retain(this->live(operand));
+        for (const NodeId operand : operands(node.id)) {
+            retain(this->node(operand));
         }
     }
 }
 
 void Arena::leave_operands_to_wrapper(NodeId id) {
-    Node& consumer = node(id);
-    if (consumer.has(Flags::OperandsByWrapper) || consumer.op == Op::Differentiated) {
+    const Node consumer = node(id);
+    if (consumer.has(Flags::OperandsByWrapper) || consumer.op() == Op::Differentiated) {
         return;  // what a group holds is not one node's to give up
     }
     const auto given_up = operands(id);
     consumer.set(Flags::OperandsByWrapper, true);
     for (const NodeId operand : given_up) {
         node(operand).set(Flags::HeldByWrapper, true);
-        release(live(operand));
+        release(node(operand));
     }
 }
 
@@ -187,8 +186,8 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
     if (--map.dots[row] == 0) {
         bool stays_held = map.has_maker && is_current(application.map);
         if (stays_held) {
-            for_each_parameter(map, row, [&](LiveNode parameter) {
-                stays_held &= !parameter.node->has(Flags::KeepsWrapper);
+            for_each_parameter(map, row, [&](Node parameter) {
+                stays_held &= !parameter.has(Flags::KeepsWrapper);
             });
         }
         if (!stays_held) {
@@ -205,7 +204,7 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
 
 void Arena::let_go_of_row(AffineMap& map, std::size_t row, Waiting& waiting) noexcept {
     map.is_held[row] = 0;
-    for_each_parameter(map, row, [&](LiveNode parameter) { release_operand(parameter, waiting); });
+    for_each_parameter(map, row, [&](Node parameter) { release_operand(parameter, waiting); });
 }
 
 void Arena::let_go_of_listed_rows() noexcept {
@@ -227,7 +226,7 @@ void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {
     Application& application = applications_[number];
     for (const Input& input : application.inputs) {
         if (!input.is_number()) {
-            release_operand(input.live, waiting);
+            release_operand(input.node, waiting);
         }
     }
     AffineMap& map = maps_[application.map];
@@ -237,30 +236,30 @@ void Arena::end_application(std::uint32_t number, Waiting& waiting) noexcept {
     applications_.give_back(number);
 }
 
-inline void Arena::reclaim(LiveNode dead, Waiting& waiting) noexcept {
-    Node& node = *dead.node;
-    if (node.op == Op::Dot) {
-        leave_application(static_cast<std::uint32_t>(node.operands[0]), row_of(node), waiting);
-    } else if (has_operands_elsewhere(node.op) || node.has(Flags::OperandsByWrapper)) [[unlikely]] {
+inline void Arena::reclaim(Node dead, Waiting& waiting) noexcept {
+    if (dead.op() == Op::Dot) {
+        leave_application(static_cast<std::uint32_t>(dead.operands()[0]), row_of(dead), waiting);
+    } else if (has_operands_elsewhere(dead.op()) || dead.has(Flags::OperandsByWrapper))
+        [[unlikely]] {
         release_operands_elsewhere(dead, waiting);
     } else {
-        for (const NodeId operand : node.operands) {
+        for (const NodeId operand : dead.operands()) {
             if (operand != no_node) {
-                release_operand(live(operand), waiting);
+                release_operand(node(operand), waiting);
             }
         }
     }
-    if (node.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
-        keepers_ -= node.has(Flags::KeepsWrapper);
-        if (node.has(Flags::HasAnnex)) {
-            node.flags = Flags::HasAnnex | Flags::IsDead;
+    if (dead.has(Flags::KeepsWrapper | Flags::HasAnnex)) [[unlikely]] {
+        keepers_ -= dead.has(Flags::KeepsWrapper);
+        if (dead.has(Flags::HasAnnex)) {
+            dead.flags() = Flags::HasAnnex | Flags::IsDead;
             return;
         }
     }
     vacate(dead);
 }
 
-void Arena::reclaim(LiveNode dead) noexcept {
+void Arena::reclaim(Node dead) noexcept {
     Waiting waiting;
     reclaim(dead, waiting);
     if (!waiting.empty()) {
@@ -280,20 +279,20 @@ void Arena::leave_application(std::uint32_t number, std::size_t row) noexcept {
     reclaim(waiting);
 }
 
-void Arena::release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept {
-    if (dead.node->op == Op::Custom) {
+void Arena::release_operands_elsewhere(Node dead, Waiting& waiting) noexcept {
+    if (dead.op() == Op::Custom) {
         const auto found = custom_operands_.find(dead.id);
-        if (!dead.node->has(Flags::OperandsByWrapper)) {
+        if (!dead.has(Flags::OperandsByWrapper)) {
             for (const NodeId operand : found->second) {
-                release_operand(live(operand), waiting);
+                release_operand(node(operand), waiting);
             }
         }
         custom_operands_.erase(found);
-    } else if (dead.node->op == Op::Differentiated) {
-        leave_group(group_of(*dead.node), waiting);
-        derivatives_.give_back(static_cast<std::uint32_t>(dead.node->operands[1]));
-    } else if (dead.node->op == Op::PowConstant) {
-        release_operand(live(dead.node->operands[1]), waiting);
+    } else if (dead.op() == Op::Differentiated) {
+        leave_group(group_of(dead), waiting);
+        derivatives_.give_back(static_cast<std::uint32_t>(dead.operands()[1]));
+    } else if (dead.op() == Op::PowConstant) {
+        release_operand(node(dead.operands()[1]), waiting);
     }
 }
 
@@ -323,9 +322,9 @@ void Arena::fullness_changed(Page& page, bool was_full) noexcept {
     }
 }
 
-void Arena::hold_wrapper(LiveNode kept) noexcept { host_->hold(Page::wrapper_of(kept)); }
+void Arena::hold_wrapper(Node kept) noexcept { host_->hold(kept.wrapper()); }
 
-void Arena::put_off_drop(LiveNode kept) noexcept { dropped_.push_back(Page::wrapper_of(kept)); }
+void Arena::put_off_drop(Node kept) noexcept { dropped_.push_back(kept.wrapper()); }
 
 void Arena::drop_wrappers() noexcept {
     if (dropping_) {
@@ -420,7 +419,7 @@ ArenaCounters Arena::counters() const noexcept {
     }
     for (const auto& [owner, annex] : annexes_) {
         const Page& page = *pages_[Page::number_of(owner)];
-        counters.interior_nodes -= page.nodes[Page::slot_of(owner)].has(Flags::IsDead);
+        counters.interior_nodes -= has(page.flags[Page::slot_of(owner)], Flags::IsDead);
     }
     for (const auto& [id, operands] : custom_operands_) {
         counters.bytes +=
@@ -434,7 +433,7 @@ ArenaCounters Arena::counters() const noexcept {
         counters.bytes += sizeof(Derivatives) + derivatives.numbers.capacity() * sizeof(double);
     }
     for (const AffineMap& map : maps_.objects()) {
-        counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(LiveNode) +
+        counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(Node) +
                           (map.data.capacity() + map.by_input.capacity() + map.current.capacity() +
                            map.grads.capacity()) *
                               sizeof(double);

@@ -40,7 +40,7 @@ public:
     ~Arena() = default;
 
     // Every function that creates a node returns it with a count of one, which the caller owns.
-    [[nodiscard]] LiveNode leaf(Scalar data) {
+    [[nodiscard]] Node leaf(Scalar data) {
         Page* open = open_leaf_pages_.last();
         if (open == nullptr) {
             open = &open_page(PageKind::Leaves);
@@ -54,34 +54,33 @@ public:
     }
 
     template <Op op>
-    [[nodiscard]] LiveNode unary(LiveNode x) {
-        const LiveNode result = interior(op, evaluate<op>(x.node->data()), {x.id, no_node});
+    [[nodiscard]] Node unary(Node x) {
+        const Node result = interior(op, evaluate<op>(x.data()), {x.id, no_node});
         retain(x);
         return result;
     }
 
     template <Op op>
-    [[nodiscard]] LiveNode binary(LiveNode x, LiveNode y) {
-        const LiveNode result =
-            interior(op, evaluate<op>(x.node->data(), y.node->data()), {x.id, y.id});
+    [[nodiscard]] Node binary(Node x, Node y) {
+        const Node result = interior(op, evaluate<op>(x.data(), y.data()), {x.id, y.id});
         retain(x);
         retain(y);
         return result;
     }
 
-    [[nodiscard]] LiveNode power(LiveNode x, Scalar exponent);
+    [[nodiscard]] Node power(Node x, Scalar exponent);
 
     // -x, x - y and x / y; see fusion.cpp.
-    [[nodiscard]] LiveNode negative(LiveNode x);
-    [[nodiscard]] LiveNode difference(LiveNode x, LiveNode y);
-    [[nodiscard]] LiveNode quotient(LiveNode x, LiveNode y);
+    [[nodiscard]] Node negative(Node x);
+    [[nodiscard]] Node difference(Node x, Node y);
+    [[nodiscard]] Node quotient(Node x, Node y);
     // Whether what can be fused is one node: these here are, and the callers of `apply` ask. Tests
     // turn it off to compare.
     void set_fusing(bool on) noexcept { is_fusing_ = on; }
     [[nodiscard]] bool is_fusing() const noexcept { return is_fusing_; }
 
     // A node whose user defines what it is: any number of operands, without repetitions.
-    [[nodiscard]] LiveNode custom(Scalar data, std::span<const NodeId> operands);
+    [[nodiscard]] Node custom(Scalar data, std::span<const NodeId> operands);
 
     // Results that come with their derivatives; see differentiated.cpp. The operands of several are
     // a group, without repetitions, which its maker gives up with release_group.
@@ -95,14 +94,14 @@ public:
     }
     // The derivatives by the group's operands are `numbers` from the one numbered `first` on; they
     // are exchanged for memory that can be used for the next.
-    [[nodiscard]] LiveNode differentiated(double data, std::uint32_t group,
-                                          std::vector<double>& numbers, std::size_t first);
+    [[nodiscard]] Node differentiated(double data, std::uint32_t group,
+                                      std::vector<double>& numbers, std::size_t first);
     struct KnownDerivatives {
         const NodeRuns& operands;
         const double* derivatives;
     };
-    [[nodiscard]] KnownDerivatives known_derivatives(const Node& node) noexcept {
-        const Derivatives& by = derivatives_[static_cast<std::uint32_t>(node.operands[1])];
+    [[nodiscard]] KnownDerivatives known_derivatives(Node node) noexcept {
+        const Derivatives& by = derivatives_[static_cast<std::uint32_t>(node.operands()[1])];
         return {nodes_of_group(group_of(node)), by.numbers.data() + by.first};
     }
 
@@ -110,16 +109,18 @@ public:
     // given up by its maker with release_map. The weights are floats. If the map is watched, all
     // are leaves without callbacks, and is_current() tells whether it is still what a new one made
     // of the same wrappers would be. `scale` is that of a mean.
-    [[nodiscard]] std::uint32_t make_map(std::span<const LiveNode> nodes,
+    [[nodiscard]] std::uint32_t make_map(std::span<const Node> nodes,
                                          std::span<const Op> activations, bool watched,
                                          double scale = 1.0);
     void release_map(std::uint32_t number) noexcept;
     [[nodiscard]] bool is_current(std::uint32_t map) noexcept {
         return maps_[map].version == weights_version_;
     }
-    // Something has happened to the node that could matter to a watched map.
-    void changed(const Node& node) noexcept {
-        if (node.has(Flags::IsWeight)) {
+    // Something has happened to the node, or to some that have these flags, that could matter to a
+    // watched map.
+    void changed(Node node) noexcept { changed(node.flags()); }
+    void changed(Flags flags) noexcept {
+        if (has(flags, Flags::IsWeight)) {
             ++weights_version_;
             let_go_of_idle_rows();
         }
@@ -127,31 +128,29 @@ public:
 
     // Apply the map, which is current, to as many inputs as it has columns. The results are new
     // nodes, one for each row; they take over the caller's counts of the inputs.
-    void apply_taking(std::uint32_t map, std::span<const Input> inputs,
-                      std::vector<LiveNode>& results);
+    void apply_taking(std::uint32_t map, std::span<const Input> inputs, std::vector<Node>& results);
     // As `apply_taking`, but with counts of its own.
-    void apply(std::uint32_t map, std::span<const Input> inputs, std::vector<LiveNode>& results) {
+    void apply(std::uint32_t map, std::span<const Input> inputs, std::vector<Node>& results) {
         apply_taking(map, inputs, results);
         for (const Input& input : inputs) {
             if (!input.is_number()) {
-                retain(input.live);
+                retain(input.node);
             }
         }
     }
     // What a Dot stands for.
-    [[nodiscard]] FusedParts fused_parts(LiveNode dot) noexcept;
+    [[nodiscard]] FusedParts fused_parts(Node dot) noexcept;
     // Make the nodes that a fused one hides; other nodes are left as they are.
     void show_hidden_nodes(NodeId id) {
-        const Op op = node(id).op;
+        const Op op = node(id).op();
         if (op == Op::Dot) {
             expand_dot(id);
         } else if (is_pair(op)) {
-            expand_pair(live(id));
+            expand_pair(node(id));
         }
     }
 
-    [[nodiscard]] Node& node(NodeId id) noexcept { return page(id).nodes[Page::slot_of(id)]; }
-    [[nodiscard]] LiveNode live(NodeId id) noexcept { return {&node(id), id}; }
+    [[nodiscard]] Node node(NodeId id) noexcept { return {page(id), id}; }
     [[nodiscard]] Page& page(NodeId id) noexcept { return *pages_[Page::number_of(id)]; }
 
     // The operands as micrograd would show them. Nodes that were hidden until now come to be.
@@ -171,18 +170,18 @@ public:
         const auto visit_page = [&](Page& page, auto visit_node) {
             for (std::uint32_t slot = page.filled; slot-- > 0;) {
                 if ((page.vacant >> slot & 1) == 0) {
-                    visit_node(page.live(slot));
+                    visit_node(Node(page, slot));
                 }
             }
         };
         for (Page* page = log_.last(); page != nullptr && page->position > position;
              page = page->previous) {
-            visit_page(*page, [&](LiveNode live) {
-                if (!live.node->has(Flags::IsDead)) {
-                    visit(live);
+            visit_page(*page, [&](Node owner) {
+                if (!owner.has(Flags::IsDead)) {
+                    visit(owner);
                 }
-                if (live.node->has(Flags::HasAnnex)) {
-                    const PageList& annex = annexes_.find(live.id)->second;
+                if (owner.has(Flags::HasAnnex)) {
+                    const PageList& annex = annexes_.find(owner.id)->second;
                     for (Page* hidden = annex.last(); hidden != nullptr;
                          hidden = hidden->previous) {
                         visit_page(*hidden, visit);
@@ -193,21 +192,21 @@ public:
     }
 
     // Where in the log the node's page stands, or for a hidden node, that of the node that hid it.
-    [[nodiscard]] std::uint64_t position(LiveNode live) noexcept {
-        const Page& its = Page::of(live);
+    [[nodiscard]] std::uint64_t position(Node node) noexcept {
+        const Page& its = *node.page;
         return its.kind == PageKind::Annex ? page(its.owner).position : its.position;
     }
 
     // Counting references.
-    void retain(LiveNode referred) noexcept {
-        if (++referred.node->count == 2 && referred.node->has(Flags::KeepsWrapper)) {
+    void retain(Node referred) noexcept {
+        if (++referred.count() == 2 && referred.has(Flags::KeepsWrapper)) {
             hold_wrapper(referred);
         }
     }
-    void release(LiveNode released) noexcept {
-        if (--released.node->count == 0) {
+    void release(Node released) noexcept {
+        if (--released.count() == 0) {
             reclaim(released);
-        } else if (released.node->count == 1 && released.node->has(Flags::KeepsWrapper)) {
+        } else if (released.count() == 1 && released.has(Flags::KeepsWrapper)) {
             put_off_drop(released);
         } else {
             return;
@@ -229,12 +228,12 @@ public:
     void keep_wrapper(NodeId id);
     // Whether anything but the wrapper refers to the node, for one who is about to change what
     // becomes of the wrapper. Idle rows of maps are nothing: they let go.
-    [[nodiscard]] bool is_referred_to(const Node& wrapped) noexcept {
+    [[nodiscard]] bool is_referred_to(Node wrapped) noexcept {
         changed(wrapped);
-        return wrapped.count > 1;
+        return wrapped.count() > 1;
     }
     // The wrapper is about to be gone: the node is as if it had never had one.
-    void forget_wrapper(LiveNode live) noexcept;
+    void forget_wrapper(Node node) noexcept;
     // The wrapper has come to own references to the operands' wrappers: the node gives up its own
     // to the operands, so that a garbage collector of wrappers sees all there is.
     void leave_operands_to_wrapper(NodeId id);
@@ -247,7 +246,7 @@ private:
     friend class Sweep;
 
     // A node that takes over a count of each of its operands.
-    [[nodiscard]] LiveNode interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
+    [[nodiscard]] Node interior(Op op, Scalar data, std::array<NodeId, 2> operands) {
         Page* last = log_.last();
         if (last == nullptr || last->filled == Page::slots) {
             last = &open_page(PageKind::Log);
@@ -256,21 +255,19 @@ private:
     }
 
     // A node of one operand or two, and what it hides.
-    [[nodiscard]] LiveNode fused_pair(Op op, Scalar data, Scalar hidden_data, LiveNode x,
-                                      LiveNode y = {});
+    [[nodiscard]] Node fused_pair(Op op, Scalar data, Scalar hidden_data, Node x, Node y = {});
 
-    LiveNode fill(Page& page, std::uint32_t slot, Op op, Scalar data,
-                  std::array<NodeId, 2> operands) noexcept {
+    Node fill(Page& page, std::uint32_t slot, Op op, Scalar data,
+              std::array<NodeId, 2> operands) noexcept {
         page.vacant &= ~(std::uint64_t{1} << slot);
-        Node& node = page.nodes[slot];
-        node.data_value = data.value;
-        node.grad_value = 0.0;
-        node.operands = operands;
-        node.count = 1;
-        node.op = op;
-        node.flags = data.is_integer ? Flags::IntegerData : Flags::None;
-        node.grad_flags = GradFlags::IsInteger;
-        return page.live(slot);
+        page.data[slot] = data.value;
+        page.grads[slot] = 0.0;
+        page.operands[slot] = operands;
+        page.counts[slot] = 1;
+        page.ops[slot] = op;
+        page.flags[slot] = data.is_integer ? Flags::IntegerData : Flags::None;
+        page.grad_flags[slot] = GradFlags::IsInteger;
+        return {page, slot};
     }
 
     Page& open_page(PageKind kind);
@@ -278,17 +275,17 @@ private:
 
     // The dead whose operands are still to be released, chained through their counts.
     class Waiting;
-    void reclaim(LiveNode dead) noexcept;
+    void reclaim(Node dead) noexcept;
     void reclaim(Waiting& waiting) noexcept;
-    void reclaim(LiveNode dead, Waiting& waiting) noexcept;
-    void release_operands_elsewhere(LiveNode dead, Waiting& waiting) noexcept;
-    void release_operand(LiveNode operand, Waiting& waiting) noexcept;
+    void reclaim(Node dead, Waiting& waiting) noexcept;
+    void release_operands_elsewhere(Node dead, Waiting& waiting) noexcept;
+    void release_operand(Node operand, Waiting& waiting) noexcept;
     void leave_group(std::uint32_t number, Waiting& waiting) noexcept;
-    [[nodiscard]] static std::uint32_t group_of(const Node& node) noexcept {
-        return static_cast<std::uint32_t>(node.operands[0]);
+    [[nodiscard]] static std::uint32_t group_of(Node node) noexcept {
+        return static_cast<std::uint32_t>(node.operands()[0]);
     }
-    void vacate(LiveNode dead) noexcept {
-        Page& page = Page::of(dead);
+    void vacate(Node dead) noexcept {
+        Page& page = *dead.page;
         const bool was_full = page.vacant == 0;
         page.vacant |= Page::bit_of(dead.id);
         if (page.vacant == Page::all_slots && &page == log_.last()) {
@@ -298,11 +295,11 @@ private:
         }
     }
     void fullness_changed(Page& page, bool was_full) noexcept;
-    [[nodiscard]] Application& application(const Node& dot) noexcept {
-        return applications_[static_cast<std::uint32_t>(dot.operands[0])];
+    [[nodiscard]] Application& application(Node dot) noexcept {
+        return applications_[static_cast<std::uint32_t>(dot.operands()[0])];
     }
-    [[nodiscard]] static std::size_t row_of(const Node& dot) noexcept {
-        return static_cast<std::size_t>(dot.operands[1]);
+    [[nodiscard]] static std::size_t row_of(Node dot) noexcept {
+        return static_cast<std::size_t>(dot.operands()[1]);
     }
     // Visit the weights and the bias of a row.
     template <typename Visitor>
@@ -311,16 +308,16 @@ private:
     }
     // Whether any operand of the nodes that a fused one stands for satisfies the predicate.
     template <typename Predicate>
-    [[nodiscard]] bool hides_any(const Node& fused, Predicate predicate) noexcept {
-        if (is_pair(fused.op)) {
-            return std::ranges::any_of(fused.operands, predicate);
+    [[nodiscard]] bool hides_any(Node fused, Predicate predicate) noexcept {
+        if (is_pair(fused.op())) {
+            return std::ranges::any_of(fused.operands(), predicate);
         }
         const Application& parts = application(fused);
         bool found = false;
-        const auto look = [&](LiveNode operand) { found |= predicate(operand.id); };
+        const auto look = [&](Node operand) { found |= predicate(operand.id); };
         for_each_parameter(maps_[parts.map], row_of(fused), look);
         for (const Input& input : parts.inputs) {
-            look(input.live);
+            look(input.node);
         }
         return found;
     }
@@ -336,7 +333,7 @@ private:
     void let_go_of_listed_rows() noexcept;
     void end_application(std::uint32_t number, Waiting& waiting) noexcept;
     void expand_dot(NodeId id);
-    void expand_pair(LiveNode owner);
+    void expand_pair(Node owner);
     // Pages for so many hidden nodes; the first of them.
     [[nodiscard]] Page& make_annex(NodeId id, std::size_t nodes);
     // What micrograd makes of the numbers among a Dot's inputs: leaves, each in one product alone;
@@ -344,8 +341,8 @@ private:
     [[nodiscard]] std::vector<NodeId> leaves_of_numbers(const Application& dot, std::size_t row);
     void annex_page_emptied(Page& page) noexcept;
     // The host's references to wrappers that are kept.
-    void hold_wrapper(LiveNode kept) noexcept;
-    void put_off_drop(LiveNode kept) noexcept;
+    void hold_wrapper(Node kept) noexcept;
+    void put_off_drop(Node kept) noexcept;
     void drop_wrappers() noexcept;
     // Whether a running backward sweep has still to run the leaf's callback.
     [[nodiscard]] bool is_awaited(NodeId leaf) const noexcept;

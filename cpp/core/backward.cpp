@@ -58,7 +58,7 @@ namespace {
     }
 }
 
-inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
+inline void pass_to(Node operand, Scalar derivative, Scalar grad) noexcept {
     operand.set_grad(operand.grad() + derivative * grad);
 }
 
@@ -66,21 +66,21 @@ inline void pass_to(Node& operand, Scalar derivative, Scalar grad) noexcept {
 // the operands. `reach` finds the node of one, and `pass` adds the product of its derivative and
 // the gradient to its own gradient.
 template <typename Reach, typename Pass>
-MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass) {
-    switch (node.op) {
+MGX_ALWAYS_INLINE void propagate(Node node, Scalar grad, Reach reach, Pass pass) {
+    switch (node.op()) {
 #define MGX_UNARY(Name, method, label, value_, derivative, domain, integer_value, \
                   integer_derivative, ...)                                        \
     case Op::Name: {                                                              \
-        Node& operand = reach(node.operands[0]);                                  \
-        [[maybe_unused]] const double x = operand.data_value;                     \
-        [[maybe_unused]] const double y = node.data_value;                        \
+        const Node operand = reach(node.operands()[0]);                           \
+        [[maybe_unused]] const double x = operand.data_value();                   \
+        [[maybe_unused]] const double y = node.data_value();                      \
         pass(operand, {derivative, integer_derivative}, grad);                    \
         break;                                                                    \
     }
 #define MGX_BINARY(Name, method, label, value_, left_derivative, right_derivative, ...) \
     case Op::Name: {                                                                    \
-        Node& left = reach(node.operands[0]);                                           \
-        Node& right = reach(node.operands[1]);                                          \
+        const Node left = reach(node.operands()[0]);                                    \
+        const Node right = reach(node.operands()[1]);                                   \
         [[maybe_unused]] const Scalar x = left.data();                                  \
         [[maybe_unused]] const Scalar y = right.data();                                 \
         pass(left, left_derivative, grad);                                              \
@@ -91,23 +91,23 @@ MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass
 #undef MGX_UNARY
 #undef MGX_BINARY
         case Op::PowConstant: {
-            Node& base = reach(node.operands[0]);
-            const Scalar exponent = reach(node.operands[1]).data();
+            const Node base = reach(node.operands()[0]);
+            const Scalar exponent = reach(node.operands()[1]).data();
             pass(base, pow_derivative_by_base(base.data(), exponent), grad);
             break;
         }
         // The steps of the hidden nodes come right after that of the node that hides them.
         case Op::Negative: {
-            Node& operand = reach(node.operands[0]);
-            Node& hidden = hidden_by(node);
+            const Node operand = reach(node.operands()[0]);
+            const Node hidden = hidden_by(node);
             set_grad_of_constant(hidden, grad_of_constant(hidden) + operand.data() * grad);
             pass(operand, Scalar::integer(-1.0), grad);
             break;
         }
         case Op::Difference: {
-            Node& left = reach(node.operands[0]);
-            Node& right = reach(node.operands[1]);
-            Node& hidden = hidden_by(node);
+            const Node left = reach(node.operands()[0]);
+            const Node right = reach(node.operands()[1]);
+            const Node hidden = hidden_by(node);
             pass_to(hidden, Scalar::integer(1.0), grad);
             pass(left, Scalar::integer(1.0), grad);
             const Scalar hidden_grad = hidden.grad();
@@ -116,9 +116,9 @@ MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass
             break;
         }
         case Op::Quotient: {
-            Node& left = reach(node.operands[0]);
-            Node& right = reach(node.operands[1]);
-            Node& hidden = hidden_by(node);
+            const Node left = reach(node.operands()[0]);
+            const Node right = reach(node.operands()[1]);
+            const Node hidden = hidden_by(node);
             pass_to(hidden, left.data(), grad);
             pass(left, hidden.data(), grad);
             pass(right, pow_derivative_by_base(right.data(), Scalar::integer(-1.0)), hidden.grad());
@@ -134,22 +134,23 @@ MGX_ALWAYS_INLINE void propagate(Node& node, Scalar grad, Reach reach, Pass pass
     }
 }
 
-// The step of a node whose derivatives are known. Operands that are not just leaves are marked.
+// The step of a node whose derivatives are known. Operands that may be more than leaves are marked.
 template <typename Mark>
 void propagate_known(Arena& arena, NodeId id, Mark mark) {
     const Scalar grad = arena.node(id).grad();
     const auto [operands, derivatives] = arena.known_derivatives(arena.node(id));
-    std::size_t i = 0;
+    const double* derivative = derivatives;
     for (const NodeRuns::Run run : operands) {
-        for (Node& operand : run) {
-            if (operand.op == Op::Leaf && !operand.has(Flags::HasCallback)) [[likely]] {
-                operand.grad_value += derivatives[i] * grad.value;
-                operand.grad_flags = GradFlags::None;
-            } else {
-                mark(arena.operands(id)[i]);
-                pass_to(operand, Scalar::real(derivatives[i]), grad);
+        if (run.page->kind == PageKind::Leaves && run.page->takes_marks) [[likely]] {
+            for (double& operand_grad : run.of(&Page::grads)) {
+                operand_grad += *derivative++ * grad.value;
             }
-            ++i;
+            std::ranges::fill(run.of(&Page::grad_flags), GradFlags::None);
+            continue;
+        }
+        for (std::uint32_t i = 0; i < run.count; ++i) {
+            mark(run[i].id);
+            pass_to(run[i], Scalar::real(*derivative++), grad);
         }
     }
 }
@@ -160,7 +161,7 @@ class Sweep {
 public:
     Sweep(Arena& arena, NodeId root) : arena_(arena), root_(root) {
         take_over();
-        arena_.retain(arena_.live(root_));
+        arena_.retain(arena_.node(root_));
     }
 
     Sweep(const Sweep&) = delete;
@@ -170,7 +171,7 @@ public:
         close_maps();
         take_marks([](NodeId) {});
         arena_.sweep_ = nullptr;
-        arena_.release(arena_.live(root_));
+        arena_.release(arena_.node(root_));
     }
 
     void run() {
@@ -206,36 +207,34 @@ private:
     }
 
     // Have the node visited, if there is anything to do at it.
-    Node& mark(NodeId id) {
-        Node& node = about_to_mark(id);
+    Node mark(NodeId id) {
+        const Node node = about_to_mark(arena_.node(id));
         node.set_due(true);
         return node;
     }
 
-    Node& about_to_mark(NodeId id) { return about_to_mark(arena_.page(id), id); }
-
-    Node& about_to_mark(Page& page, NodeId id) {
-        Node& node = page.nodes[Page::slot_of(id)];
-        if (!page.takes_marks) [[unlikely]] {
-            prepare_to_mark(page, node, id);
+    Node about_to_mark(Node node) {
+        if (!node.page->takes_marks) [[unlikely]] {
+            prepare_to_mark(node);
         }
         return node;
     }
 
-    MGX_NEVER_INLINE void prepare_to_mark(Page& page, Node& node, NodeId id) {
+    MGX_NEVER_INLINE void prepare_to_mark(Node node) {
+        Page& page = *node.page;
         if (page.kind == PageKind::Leaves) {
             if (node.is_taken()) {
                 give_rows_back();
             }
             if (node.has(Flags::HasCallback) && !node.is_due()) {
-                leaves_.push_back(id);
+                leaves_.push_back(node.id);
                 node.set_due(true);  // it may be both operands of the same node
             }
             return;
         }
         Page& home = place(page);
         if (page.kind == PageKind::Annex) {
-            set(home.nodes[Page::slot_of(page.owner)].grad_flags, GradFlags::HidesDue, true);
+            set(home.grad_flags[Page::slot_of(page.owner)], GradFlags::HidesDue, true);
         }
         page.takes_marks = true;
         home.takes_marks = true;
@@ -246,68 +245,67 @@ private:
         // Nodes that are due are visited here, as long as nothing about them is out of the
         // ordinary.
         const auto* pages = arena_.pages_.data();
-        const auto reach = [&](NodeId operand) -> Node& {
-            return about_to_mark(*pages[Page::number_of(operand)], operand);
+        const auto reach = [&](NodeId operand) -> Node {
+            return about_to_mark({*pages[Page::number_of(operand)], operand});
         };
-        const auto pass = [](Node& operand, Scalar derivative, Scalar grad) {
-            operand.grad_value += derivative.value * grad.value;
-            operand.grad_flags = GradFlags::IsDue;
+        const auto pass = [](Node operand, Scalar derivative, Scalar grad) {
+            operand.grad_value() += derivative.value * grad.value;
+            operand.grad_flags() = GradFlags::IsDue;
         };
-        for (Node* node = page.nodes.data() + page.filled; node != page.nodes.data();) {
-            --node;
-            if (node->grad_flags == GradFlags::IsDue && !has_operands_elsewhere(node->op) &&
-                !node->has(Flags::HasCallback | Flags::HasAnnex)) [[likely]] {
-                node->grad_flags = GradFlags::None;
-                propagate(*node, Scalar::real(node->grad_value), reach, pass);
-            } else if (has(node->grad_flags, GradFlags::IsDue | GradFlags::HidesDue)) {
-                visit(page.live(static_cast<std::uint32_t>(node - page.nodes.data())));
+        for (std::uint32_t slot = page.filled; slot-- > 0;) {
+            GradFlags& grad_flags = page.grad_flags[slot];
+            if (grad_flags == GradFlags::IsDue && !has_operands_elsewhere(page.ops[slot]) &&
+                !has(page.flags[slot], Flags::HasCallback | Flags::HasAnnex)) [[likely]] {
+                grad_flags = GradFlags::None;
+                propagate(Node(page, slot), Scalar::real(page.grads[slot]), reach, pass);
+            } else if (has(grad_flags, GradFlags::IsDue | GradFlags::HidesDue)) {
+                visit({page, slot});
                 pages = arena_.pages_.data();
             }
         }
     }
 
-    MGX_NEVER_INLINE void visit(LiveNode live) {
-        Node& node = *live.node;
+    MGX_NEVER_INLINE void visit(Node node) {
         if (node.is_due()) {
             node.set_due(false);
-            visit_due(live.id, node);
+            visit_due(node);
         }
         if (node.has(Flags::HasAnnex)) {
-            const PageList& annex = arena_.annexes_.find(live.id)->second;
+            const PageList& annex = arena_.annexes_.find(node.id)->second;
             for (Page* page = annex.last(); page != nullptr; page = page->previous) {
                 if (page->takes_marks) {
                     visit_page(*page);
                     page->takes_marks = false;
                 }
             }
-            set(node.grad_flags, GradFlags::HidesDue, false);
+            set(node.grad_flags(), GradFlags::HidesDue, false);
         }
     }
 
-    void visit_due(NodeId id, Node& node) {
-        if (node.op == Op::Dot) {
+    void visit_due(Node node) {
+        if (node.op() == Op::Dot) {
             if (visit_dots(node)) {
                 return;
             }
-            arena_.show_hidden_nodes(id);
+            arena_.show_hidden_nodes(node.id);
         }
-        const auto reach = [this](NodeId operand) -> Node& { return mark(operand); };
-        if (!node.has(Flags::HasCallback) && node.op == Op::Differentiated) {
+        const auto reach = [this](NodeId operand) -> Node { return mark(operand); };
+        if (!node.has(Flags::HasCallback) && node.op() == Op::Differentiated) {
             if (!taken_rows_.empty() && is_any_taken(arena_.known_derivatives(node).operands)) {
                 give_rows_back();
             }
-            propagate_known(arena_, id, reach);
+            propagate_known(arena_, node.id, reach);
         } else if (!node.has(Flags::HasCallback)) {
             propagate(node, node.grad(), reach, pass_to);
         }
-        if (node.has(Flags::HasCallback) || node.op == Op::Custom) {
-            for (const NodeId operand : arena_.operands(id)) {
+        if (node.has(Flags::HasCallback) || node.op() == Op::Custom) {
+            for (const NodeId operand : arena_.operands(node.id)) {
                 mark(operand);
             }
         }
         if (node.has(Flags::HasCallback)) {
-            run_callback(id);
-            for (const NodeId operand : arena_.operands(id)) {
+            run_callback(node.id);
+            for (const NodeId operand : arena_.operands(node.id)) {
                 mark(operand);  // it may have given one of them, a leaf, a callback
             }
         }
@@ -324,7 +322,7 @@ private:
         };
         close_maps();
         const TakeOver afterwards{*this};
-        arena_.host().run_callback(Page::wrapper_of(arena_.live(id)));
+        arena_.host().run_callback(arena_.node(id).wrapper());
     }
 
     // Make the marks in the nodes this sweep's.
@@ -342,7 +340,7 @@ private:
     // The steps of all due Dots of one application, and of all nodes that they hide, at once: no
     // node stands between them, so what is due is known when the sweep comes to the last. Hidden
     // steps are only known to be all the same the first time; false if the Dot must be expanded.
-    [[nodiscard]] bool visit_dots(const Node& dot) {
+    [[nodiscard]] bool visit_dots(Node dot) {
         Application& application = arena_.application(dot);
         if (arena_.maps_[application.map].is_sum()) {
             return visit_sum(dot, application);
@@ -359,7 +357,7 @@ private:
         inputs_.resize(terms);
         for (std::size_t i = 0; i < terms; ++i) {
             const Input& input = application.inputs[i];
-            inputs_[i] = input.is_number() ? input.data.value : mark(input.live.id).data_value;
+            inputs_[i] = input.is_number() ? input.data.value : mark(input.node.id).data_value();
         }
         input_grads_.resize(terms);
         pass_on(application, map, last);
@@ -372,7 +370,7 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool visit_sum(const Node& dot, Application& application) {
+    [[nodiscard]] bool visit_sum(Node dot, Application& application) {
         Application::Row& row = application.rows.front();
         if (row.swept) {
             return false;
@@ -388,7 +386,7 @@ private:
             // The last stands beside the last hidden sum: it gets what the visible sum has got.
             const bool is_visible = &input == &application.inputs.back() && !map.is_mean();
             if (!input.is_number()) {
-                pass_to(mark(input.live.id), Scalar::integer(1.0),
+                pass_to(mark(input.node.id), Scalar::integer(1.0),
                         is_visible ? dot.grad() : row.hidden_grad);
             }
         }
@@ -401,7 +399,7 @@ private:
         if (row.dot == no_node) {
             return false;
         }
-        Node& dot = arena_.node(row.dot);
+        const Node dot = arena_.node(row.dot);
         if (!dot.is_due() || row.swept) {
             return false;
         }
@@ -411,13 +409,13 @@ private:
 
     void pass_on(Application& application, AffineMap& map, std::size_t index) {
         Application::Row& row = application.rows[index];
-        const Node& dot = arena_.node(row.dot);
+        const Node dot = arena_.node(row.dot);
         const Op activation = map.activations[index];
         // The hidden sum adds it to its own gradient, which is 0, so that -0.0 becomes 0.0.
         const Scalar grad = Scalar::integer(0.0) +
                             (activation == AffineMap::no_activation
                                  ? dot.grad()
-                                 : derivative(activation, row.sum, dot.data_value) * dot.grad());
+                                 : derivative(activation, row.sum, dot.data_value()) * dot.grad());
         row.swept = true;
         row.hidden_grad = grad;
         const bool has_taken = inputs_taken_of_ != nullptr && map.is_taken[index] != 0;
@@ -449,11 +447,11 @@ private:
         if (!map.is_plain || grad.is_integer) {
             for (std::size_t i = 0; i < terms; ++i) {
                 const Input& input = application.inputs[i];
-                Node& weight = mark(map.nodes[first + i].id);
+                const Node weight = mark(map.nodes[first + i].id);
                 const Scalar weight_data = weight.data();
-                pass_to(weight, input.is_number() ? input.data : input.live.node->data(), grad);
+                pass_to(weight, input.is_number() ? input.data : input.node.data(), grad);
                 if (!input.is_number()) {
-                    pass_to(*input.live.node, weight_data, grad);
+                    pass_to(input.node, weight_data, grad);
                 }
             }
             pass_to(mark(map.nodes[bias].id), Scalar::integer(1.0), grad);
@@ -462,16 +460,16 @@ private:
         if (!taken_rows_.empty() && is_any_taken(map, row)) {
             give_rows_back();
         }
-        const auto add = [](Node& node, double term) {
-            node.set_grad(Scalar::real(node.grad_value + term));
+        const auto add = [](Node node, double term) {
+            node.set_grad(Scalar::real(node.grad_value() + term));
         };
         for (std::size_t i = 0; i < terms; ++i) {
-            add(*map.nodes[first + i].node, inputs_[i] * grad.value);
+            add(map.nodes[first + i], inputs_[i] * grad.value);
             if (!application.inputs[i].is_number()) {
-                add(*application.inputs[i].live.node, map.current[first + i] * grad.value);
+                add(application.inputs[i].node, map.current[first + i] * grad.value);
             }
         }
-        add(*map.nodes[bias].node, grad.value);
+        add(map.nodes[bias], grad.value);
     }
 
     // Have the inputs' gradients in input_grads_; false if a node is several of the inputs.
@@ -485,16 +483,16 @@ private:
                 input_grads_[i] = 0.0;
                 continue;
             }
-            Node& node = *inputs[i].live.node;
+            const Node node = inputs[i].node;
             if (node.is_taken()) [[unlikely]] {
                 for (const Input& taken : inputs.first(i)) {
                     if (!taken.is_number()) {
-                        taken.live.node->set_taken(false);
+                        taken.node.set_taken(false);
                     }
                 }
                 return false;
             }
-            input_grads_[i] = node.grad_value;
+            input_grads_[i] = node.grad_value();
             node.set_taken(true);
         }
         inputs_taken_of_ = &application;
@@ -507,7 +505,7 @@ private:
         }
         for (std::size_t i = 0; i < inputs_taken_of_->inputs.size(); ++i) {
             if (!inputs_taken_of_->inputs[i].is_number()) {
-                give_back(*inputs_taken_of_->inputs[i].live.node, input_grads_[i]);
+                give_back(inputs_taken_of_->inputs[i].node, input_grads_[i]);
             }
         }
         inputs_taken_of_ = nullptr;
@@ -527,7 +525,7 @@ private:
             }
         }
         map.for_each_place(row, [&](std::size_t i) {
-            if (Page& page = Page::of(map.nodes[i]); page.takes_marks) {
+            if (Page& page = *map.nodes[i].page; page.takes_marks) {
                 guarded_pages_.push_back(&page);
                 page.takes_marks = false;
             }
@@ -535,13 +533,13 @@ private:
         taken_rows_.push_back({&map, row});
         bool are_distinct = true;
         map.for_each_place(row, [&](std::size_t i) {
-            Node& node = *map.nodes[i].node;
+            const Node node = map.nodes[i];
             are_distinct &= !node.is_taken();
-            map.grads[i] = node.grad_value;
+            map.grads[i] = node.grad_value();
             node.set_taken(true);
         });
         if (!are_distinct) {
-            map.for_each_place(row, [&](std::size_t i) { map.nodes[i].node->set_taken(false); });
+            map.for_each_place(row, [&](std::size_t i) { map.nodes[i].set_taken(false); });
             taken_rows_.pop_back();
             return false;
         }
@@ -551,15 +549,15 @@ private:
 
     [[nodiscard]] static bool is_any_taken(const AffineMap& map, std::size_t row) noexcept {
         bool found = false;
-        map.for_each_place(row, [&](std::size_t i) { found |= map.nodes[i].node->is_taken(); });
+        map.for_each_place(row, [&](std::size_t i) { found |= map.nodes[i].is_taken(); });
         return found;
     }
 
     [[nodiscard]] static bool is_any_taken(const NodeRuns& nodes) noexcept {
         bool found = false;
         for (const NodeRuns::Run run : nodes) {
-            for (const Node& node : run) {
-                found |= node.is_taken();
+            for (const GradFlags flags : run.of(&Page::grad_flags)) {
+                found |= has(flags, GradFlags::IsTaken);
             }
         }
         return found;
@@ -567,8 +565,8 @@ private:
 
     void give_rows_back() noexcept {
         for (const auto [map, row] : taken_rows_) {
-            map->for_each_place(
-                row, [map](std::size_t i) { give_back(*map->nodes[i].node, map->grads[i]); });
+            map->for_each_place(row,
+                                [map](std::size_t i) { give_back(map->nodes[i], map->grads[i]); });
             map->is_taken[row] = 0;
         }
         taken_rows_.clear();
@@ -578,7 +576,7 @@ private:
         guarded_pages_.clear();
     }
 
-    static void give_back(Node& node, double grad) noexcept {
+    static void give_back(Node node, double grad) noexcept {
         node.set_grad(Scalar::real(grad));
         node.set_taken(false);
     }
@@ -596,9 +594,9 @@ private:
         map.is_plain = true;
         map.is_unchanged = true;
         const auto learn = [&map](std::size_t i) {
-            const Node& node = *map.nodes[i].node;
-            map.current[i] = node.data_value;
-            map.is_plain &= node.op == Op::Leaf && !node.has(Flags::HasCallback);
+            const Node node = map.nodes[i];
+            map.current[i] = node.data_value();
+            map.is_plain &= node.op() == Op::Leaf && !node.has(Flags::HasCallback);
             map.is_unchanged &= std::bit_cast<std::uint64_t>(map.current[i]) ==
                                     std::bit_cast<std::uint64_t>(map.data[i]) &&
                                 (i >= map.weights() || !node.has(Flags::IntegerData));
@@ -628,9 +626,9 @@ private:
         const auto take_from_nodes = [&visitor](Page& page) {
             page.takes_marks = false;
             for (std::uint32_t slot = page.filled; slot-- > 0;) {
-                if (page.nodes[slot].is_due()) {
-                    page.nodes[slot].set_due(false);
-                    visitor(page.live(slot).id);
+                if (const Node node(page, slot); node.is_due()) {
+                    node.set_due(false);
+                    visitor(node.id);
                 }
             }
         };
@@ -641,10 +639,10 @@ private:
             }
             take_from_nodes(*page);
             for (std::uint32_t slot = page->filled; slot-- > 0;) {
-                Node& owner = page->nodes[slot];
+                const Node owner(*page, slot);
                 if (owner.has(Flags::HasAnnex)) {
-                    set(owner.grad_flags, GradFlags::HidesDue, false);
-                    const PageList& annex = arena_.annexes_.find(page->live(slot).id)->second;
+                    set(owner.grad_flags(), GradFlags::HidesDue, false);
+                    const PageList& annex = arena_.annexes_.find(owner.id)->second;
                     for (Page* hidden = annex.first(); hidden != nullptr; hidden = hidden->next) {
                         take_from_nodes(*hidden);
                     }
@@ -696,9 +694,9 @@ void backward(Arena& arena, NodeId root) { Sweep(arena, root).run(); }
 
 void backward_step(Arena& arena, NodeId id) {
     arena.show_hidden_nodes(id);
-    Node& node = arena.node(id);
-    const auto reach = [&arena](NodeId operand) -> Node& { return arena.node(operand); };
-    if (node.op == Op::Differentiated) {
+    const Node node = arena.node(id);
+    const auto reach = [&arena](NodeId operand) -> Node { return arena.node(operand); };
+    if (node.op() == Op::Differentiated) {
         propagate_known(arena, id, [](NodeId) {});
     } else {
         propagate(node, node.grad(), reach, pass_to);

@@ -14,31 +14,13 @@
 
 namespace mgx {
 
-namespace {
-
-// How many of the first nodes follow one another on one page.
-[[nodiscard]] std::size_t count_side_by_side(std::span<const NodeId> ids) noexcept {
-    const auto first = static_cast<std::uint32_t>(ids.front());
-    const std::size_t most =
-        std::min<std::size_t>(ids.size(), Page::slots - Page::slot_of(ids.front()));
-    std::size_t count = 1;
-    while (count < most && static_cast<std::uint32_t>(ids[count]) == first + count) {
-        ++count;
-    }
-    return count;
-}
-
-}  // namespace
-
 std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
     const std::uint32_t number = groups_.take();
     OperandGroup& group = groups_[number];
     try {
         group.nodes.clear();
-        for (std::span<const NodeId> rest = operands; !rest.empty();) {
-            const std::size_t count = count_side_by_side(rest);
-            group.nodes.add({&node(rest.front()), count});
-            rest = rest.subspan(count);
+        for (const NodeId operand : operands) {
+            group.nodes.add(node(operand));
         }
         group.ids = std::move(operands);
     } catch (...) {
@@ -46,15 +28,15 @@ std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
         throw;
     }
     group.users = 1;
-    group.for_each([this](LiveNode operand) { retain(operand); });
+    group.for_each([this](Node operand) { retain(operand); });
     return number;
 }
 
-LiveNode Arena::differentiated(double data, std::uint32_t group, std::vector<double>& numbers,
-                               std::size_t first) {
+Node Arena::differentiated(double data, std::uint32_t group, std::vector<double>& numbers,
+                           std::size_t first) {
     const std::uint32_t number = derivatives_.take();
     try {
-        const LiveNode result =
+        const Node result =
             interior(Op::Differentiated, Scalar::real(data), {NodeId{group}, NodeId{number}});
         ++groups_[group].users;
         derivatives_[number].numbers.swap(numbers);
@@ -75,7 +57,7 @@ void Arena::release_group(std::uint32_t number) noexcept {
 void Arena::leave_group(std::uint32_t number, Waiting& waiting) noexcept {
     OperandGroup& group = groups_[number];
     if (--group.users == 0) {
-        group.for_each([&](LiveNode operand) { release_operand(operand, waiting); });
+        group.for_each([&](Node operand) { release_operand(operand, waiting); });
         groups_.give_back(number);
     }
 }

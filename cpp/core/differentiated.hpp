@@ -18,10 +18,9 @@ struct OperandGroup {
 
     template <typename Visitor>
     void for_each(Visitor visit) const {
-        auto id = ids.begin();
         for (const NodeRuns::Run run : nodes) {
-            for (Node& node : run) {
-                visit(LiveNode{&node, *id++});
+            for (std::uint32_t i = 0; i < run.count; ++i) {
+                visit(run[i]);
             }
         }
     }

@@ -39,8 +39,8 @@ constexpr Scalar minus_one = Scalar::integer(-1.0);
 }  // namespace
 
 void Arena::expand_dot(NodeId id) {
-    Node& owner = node(id);
-    const auto number = static_cast<std::uint32_t>(owner.operands[0]);
+    const Node owner = node(id);
+    const auto number = static_cast<std::uint32_t>(owner.operands()[0]);
     const std::size_t row = row_of(owner);
     const Application& dot = applications_[number];
     const AffineMap& map = maps_[dot.map];
@@ -55,7 +55,7 @@ void Arena::expand_dot(NodeId id) {
             page = &make_annex(id, hidden);
         } catch (...) {
             for (const NodeId leaf : leaves) {
-                release(live(leaf));
+                release(node(leaf));
             }
             throw;
         }
@@ -65,11 +65,11 @@ void Arena::expand_dot(NodeId id) {
         if (page->filled == Page::slots) {
             page = page->next;
         }
-        const LiveNode made = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
-        made.node->set_grad(dot.rows[row].hidden_grad);
+        const Node made = fill(*page, page->filled++, op, Scalar::real(data), {left, right});
+        made.set_grad(dot.rows[row].hidden_grad);
         return made.id;
     };
-    const auto retained = [this](LiveNode operand) {
+    const auto retained = [this](Node operand) {
         retain(operand);
         return operand.id;
     };
@@ -78,7 +78,7 @@ void Arena::expand_dot(NodeId id) {
     double sum_data = map.data[map.bias_of(row)];
     for (std::size_t i = 0; i < terms; ++i) {
         const Input& input = dot.inputs[i];
-        NodeId term = input.is_number() ? *leaf++ : retained(input.live);
+        NodeId term = input.is_number() ? *leaf++ : retained(input.node);
         double term_data = input.data.value;
         if (!map.is_sum()) {
             const std::size_t weight = row * terms + i;
@@ -89,85 +89,84 @@ void Arena::expand_dot(NodeId id) {
             sum_data += term_data;
             sum = hidden_node(Op::Add, sum_data, sum, term);
         } else {
-            owner.op = Op::Add;
-            owner.operands = {sum, term};
+            owner.op() = Op::Add;
+            owner.operands() = {sum, term};
         }
     }
     if (activation != AffineMap::no_activation) {
-        owner.op = activation;
-        owner.operands = {sum, map.is_mean() ? *leaf : no_node};
+        owner.op() = activation;
+        owner.operands() = {sum, map.is_mean() ? *leaf : no_node};
     }
     leave_application(number, row);
 }
 
-LiveNode Arena::negative(LiveNode x) {
+Node Arena::negative(Node x) {
     if (!is_fusing_) {
         const Reference constant(*this, leaf(minus_one));
         return binary<Op::Mul>(x, constant.get());
     }
-    return fused_pair(Op::Negative, x.node->data() * minus_one, minus_one, x);
+    return fused_pair(Op::Negative, x.data() * minus_one, minus_one, x);
 }
 
-LiveNode Arena::difference(LiveNode x, LiveNode y) {
+Node Arena::difference(Node x, Node y) {
     if (!is_fusing_) {
         const Reference hidden(*this, negative(y));
         return binary<Op::Add>(x, hidden.get());
     }
-    const Scalar hidden = y.node->data() * minus_one;
-    return fused_pair(Op::Difference, x.node->data() + hidden, hidden, x, y);
+    const Scalar hidden = y.data() * minus_one;
+    return fused_pair(Op::Difference, x.data() + hidden, hidden, x, y);
 }
 
-LiveNode Arena::quotient(LiveNode x, LiveNode y) {
+Node Arena::quotient(Node x, Node y) {
     if (!is_fusing_) {
         const Reference hidden(*this, power(y, minus_one));
         return binary<Op::Mul>(x, hidden.get());
     }
-    const Scalar hidden = pow(y.node->data(), minus_one);
-    return fused_pair(Op::Quotient, x.node->data() * hidden, hidden, x, y);
+    const Scalar hidden = pow(y.data(), minus_one);
+    return fused_pair(Op::Quotient, x.data() * hidden, hidden, x, y);
 }
 
-LiveNode Arena::fused_pair(Op op, Scalar data, Scalar hidden_data, LiveNode x, LiveNode y) {
+Node Arena::fused_pair(Op op, Scalar data, Scalar hidden_data, Node x, Node y) {
     Page* last = log_.last();
     if (last == nullptr || last->filled + 2 > Page::slots) {
         last = &open_page(PageKind::Log);
     }
-    Node& hidden = last->nodes[last->filled++];
-    hidden.op = Op::Leaf;
-    hidden.data_value = hidden_data.value;
-    hidden.flags = hidden_data.is_integer ? Flags::IntegerData : Flags::None;
-    hidden.grad_value = 0.0;
-    hidden.grad_flags = GradFlags::IsInteger;
+    const Node hidden(*last, last->filled++);
+    hidden.op() = Op::Leaf;
+    hidden.data_value() = hidden_data.value;
+    hidden.flags() = hidden_data.is_integer ? Flags::IntegerData : Flags::None;
+    hidden.grad_value() = 0.0;
+    hidden.grad_flags() = GradFlags::IsInteger;
     set_grad_of_constant(hidden, Scalar::integer(0.0));
-    const LiveNode result = fill(*last, last->filled++, op, data, {x.id, y.id});
+    const Node result = fill(*last, last->filled++, op, data, {x.id, y.id});
     retain(x);
-    if (y.node != nullptr) {
+    if (y.page != nullptr) {
         retain(y);
     }
     return result;
 }
 
-void Arena::expand_pair(LiveNode owner) {
-    const LiveNode constant = leaf(minus_one);
-    Node& hidden = hidden_by(*owner.node);
-    if (owner.node->op == Op::Negative) {
-        constant.node->set_grad(grad_of_constant(hidden));
-        owner.node->op = Op::Mul;
-        owner.node->operands[1] = constant.id;
+void Arena::expand_pair(Node owner) {
+    const Node constant = leaf(minus_one);
+    const Node hidden = hidden_by(owner);
+    if (owner.op() == Op::Negative) {
+        constant.set_grad(grad_of_constant(hidden));
+        owner.op() = Op::Mul;
+        owner.operands()[1] = constant.id;
         return;
     }
-    const LiveNode shown = Page::of(owner).live(Page::slot_of(owner.id) - 1);
-    if (owner.node->op == Op::Difference) {
-        constant.node->set_grad(grad_of_constant(hidden));
-        owner.node->op = Op::Add;
-        hidden.op = Op::Mul;
+    if (owner.op() == Op::Difference) {
+        constant.set_grad(grad_of_constant(hidden));
+        owner.op() = Op::Add;
+        hidden.op() = Op::Mul;
     } else {
-        owner.node->op = Op::Mul;
-        hidden.op = Op::PowConstant;
+        owner.op() = Op::Mul;
+        hidden.op() = Op::PowConstant;
     }
-    hidden.operands = {owner.node->operands[1], constant.id};
-    hidden.count = 1;
-    owner.node->operands[1] = shown.id;
-    Page::of(owner).vacant &= ~Page::bit_of(shown.id);
+    hidden.operands() = {owner.operands()[1], constant.id};
+    hidden.count() = 1;
+    owner.operands()[1] = hidden.id;
+    owner.page->vacant &= ~Page::bit_of(hidden.id);
 }
 
 Page& Arena::make_annex(NodeId id, std::size_t nodes) {
@@ -194,28 +193,28 @@ std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t
     const AffineMap& map = maps_[dot.map];
     const auto make = [&](Scalar data) {
         leaves.reserve(dot.inputs.size() + 1);
-        const LiveNode made = leaf(data);
+        const Node made = leaf(data);
         leaves.push_back(made.id);
         return made;
     };
     try {
         for (std::size_t i = 0; i < dot.inputs.size(); ++i) {
             if (dot.inputs[i].is_number()) {
-                const LiveNode made = make(dot.inputs[i].data);
+                const Node made = make(dot.inputs[i].data);
                 if (dot.rows[row].swept) {
                     const Scalar factor = map.is_sum()
                                               ? Scalar::integer(1.0)
                                               : Scalar::real(map.data[row * dot.inputs.size() + i]);
-                    made.node->set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
+                    made.set_grad(Scalar::integer(0.0) + factor * dot.rows[row].hidden_grad);
                 }
             }
         }
         if (map.is_mean()) {
-            make(Scalar::real(map.scale)).node->set_grad(map.scale_grad);
+            make(Scalar::real(map.scale)).set_grad(map.scale_grad);
         }
     } catch (...) {
         for (const NodeId made : leaves) {
-            release(live(made));
+            release(node(made));
         }
         throw;
     }
@@ -223,9 +222,9 @@ std::vector<NodeId> Arena::leaves_of_numbers(const Application& dot, std::size_t
 }
 
 std::string_view Arena::label(NodeId id) noexcept {
-    const Node& labelled = node(id);
-    if (labelled.op != Op::Dot) {
-        return mgx::label(labelled.op);
+    const Node labelled = node(id);
+    if (labelled.op() != Op::Dot) {
+        return mgx::label(labelled.op());
     }
     const Op activation = maps_[application(labelled).map].activations[row_of(labelled)];
     return mgx::label(activation != AffineMap::no_activation ? activation : Op::Add);
@@ -240,9 +239,9 @@ void Arena::annex_page_emptied(Page& page) noexcept {
         return;
     }
     annexes_.erase(annex);
-    const LiveNode place = live(owner);
-    place.node->set(Flags::HasAnnex, false);
-    if (place.node->has(Flags::IsDead)) {
+    const Node place = node(owner);
+    place.set(Flags::HasAnnex, false);
+    if (place.has(Flags::IsDead)) {
         vacate(place);
     }
 }

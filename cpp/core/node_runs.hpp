@@ -4,6 +4,7 @@
 // to walk through them needs no list of where each is.
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -13,15 +14,26 @@ namespace mgx {
 
 class NodeRuns {
 public:
-    using Run = std::span<Node>;
+    struct Run {
+        Page* page;
+        std::uint32_t first;  // slot
+        std::uint32_t count;
+
+        [[nodiscard]] Node operator[](std::uint32_t i) const noexcept { return {*page, first + i}; }
+        // Their parts of a column.
+        template <typename Column>
+        [[nodiscard]] auto of(Column Page::* column) const noexcept {
+            return std::span(page->*column).subspan(first, count);
+        }
+    };
 
     void clear() noexcept { runs_.clear(); }
-    void add(Node& node) { add({&node, 1}); }
-    void add(Run run) {
-        if (!runs_.empty() && runs_.back().data() + runs_.back().size() == run.data()) {
-            runs_.back() = {runs_.back().data(), runs_.back().size() + run.size()};
+    void add(Node node) {
+        if (!runs_.empty() && runs_.back().page == node.page &&
+            runs_.back().first + runs_.back().count == node.slot) {
+            ++runs_.back().count;
         } else {
-            runs_.push_back(run);
+            runs_.push_back({node.page, node.slot, 1});
         }
     }
 

@@ -1,15 +1,25 @@
 #pragma once
 
 // A page: 64 nodes that are allocated together and returned together.
+//
+// It is a table with a row, or slot, for each node. What is alike of all nodes stands side by side,
+// in a column, for what goes through many nodes at once needs little of each: an optimiser the
+// numbers alone, of thousands of parameters.
 
 #include <array>
 #include <cstdint>
-#include <type_traits>
 
-#include "core/node.hpp"
+#include "core/flags.hpp"
+#include "core/op.hpp"
 #include "core/wrapper_host.hpp"
 
 namespace mgx {
+
+// Names a node of an arena: the number of its page and its slot in the page. An id is reused once
+// its node is gone.
+enum class NodeId : std::uint32_t {};
+
+inline constexpr NodeId no_node{0xFFFFFFFF};
 
 enum class PageKind : std::uint8_t {
     Log,     // of interior nodes, in the order of their creation
@@ -17,13 +27,22 @@ enum class PageKind : std::uint8_t {
     Annex    // of interior nodes that stand in the log where their owner does
 };
 
-struct Page {
+struct alignas(64) Page {
     static constexpr std::uint32_t slots = 64;
     static constexpr std::uint32_t slot_bits = 6;
     static constexpr std::uint64_t all_slots = ~std::uint64_t{0};
 
-    std::array<Node, slots> nodes;  // first: `of` finds the page where they begin
-    bool takes_marks;               // a backward sweep may mark nodes here without further ado
+    // The columns; see node.hpp.
+    std::array<double, slots> data;
+    std::array<double, slots> grads;
+    std::array<std::array<NodeId, 2>, slots> operands;
+    std::array<std::uint32_t, slots> counts;
+    std::array<Op, slots> ops;
+    std::array<Flags, slots> flags;
+    std::array<GradFlags, slots> grad_flags;
+    std::array<Wrapper, slots> wrappers;  // null in vacant slots
+
+    bool takes_marks;  // a backward sweep may mark nodes here without further ado
     PageKind kind;
     NodeId owner;            // of an annex
     std::uint64_t position;  // in the log: grows from page to page
@@ -34,7 +53,6 @@ struct Page {
     // annex.
     Page* previous;
     Page* next;
-    std::array<Wrapper, slots> wrappers;  // null where there is none, and in vacant slots
 
     [[nodiscard]] static constexpr std::uint32_t number_of(NodeId id) noexcept {
         return static_cast<std::uint32_t>(id) >> slot_bits;
@@ -45,19 +63,10 @@ struct Page {
     [[nodiscard]] static constexpr std::uint64_t bit_of(NodeId id) noexcept {
         return std::uint64_t{1} << slot_of(id);
     }
-    [[nodiscard]] constexpr LiveNode live(std::uint32_t slot) noexcept {
-        return {&nodes[slot], NodeId{number << slot_bits | slot}};
-    }
-    // The page that the node lies in.
-    [[nodiscard]] static Page& of(LiveNode live) noexcept {
-        return *reinterpret_cast<Page*>(live.node - slot_of(live.id));
-    }
-    [[nodiscard]] static Wrapper& wrapper_of(LiveNode live) noexcept {
-        return of(live).wrappers[slot_of(live.id)];
+    [[nodiscard]] constexpr NodeId id_of(std::uint32_t slot) const noexcept {
+        return NodeId{number << slot_bits | slot};
     }
 };
-
-static_assert(std::is_standard_layout_v<Page>, "so that a page begins where its nodes do");
 
 // A doubly linked list of pages, in which the pages themselves are the links.
 class PageList {

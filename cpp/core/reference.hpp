@@ -10,23 +10,23 @@ namespace mgx {
 
 class Reference {
 public:
-    Reference(Arena& arena, LiveNode owned) noexcept : arena_(arena), node_(owned) {}
+    Reference(Arena& arena, Node owned) noexcept : arena_(arena), node_(owned) {}
     Reference(const Reference&) = delete;
     Reference& operator=(const Reference&) = delete;
     ~Reference() {
-        if (node_.node != nullptr) {
+        if (node_.page != nullptr) {
             arena_.release(node_);
         }
     }
 
-    [[nodiscard]] LiveNode get() const noexcept { return node_; }
+    [[nodiscard]] Node get() const noexcept { return node_; }
 
     // Hand the count to the caller.
-    [[nodiscard]] LiveNode take() noexcept { return std::exchange(node_, {}); }
+    [[nodiscard]] Node take() noexcept { return std::exchange(node_, {}); }
 
 private:
     Arena& arena_;
-    LiveNode node_;
+    Node node_;
 };
 
 }  // namespace mgx

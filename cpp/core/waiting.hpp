@@ -8,14 +8,14 @@ namespace mgx {
 
 class Arena::Waiting {
 public:
-    void push(LiveNode dead) noexcept {
-        dead.node->count = static_cast<std::uint32_t>(first_);
+    void push(Node dead) noexcept {
+        dead.count() = static_cast<std::uint32_t>(first_);
         first_ = dead.id;
     }
     [[nodiscard]] bool empty() const noexcept { return first_ == no_node; }
-    [[nodiscard]] LiveNode pop(Arena& arena) noexcept {
-        const LiveNode first = arena.live(first_);
-        first_ = NodeId{first.node->count};
+    [[nodiscard]] Node pop(Arena& arena) noexcept {
+        const Node first = arena.node(first_);
+        first_ = NodeId{first.count()};
         return first;
     }
 
@@ -23,10 +23,10 @@ private:
     NodeId first_ = no_node;
 };
 
-inline void Arena::release_operand(LiveNode operand, Waiting& waiting) noexcept {
-    if (--operand.node->count == 0) {
+inline void Arena::release_operand(Node operand, Waiting& waiting) noexcept {
+    if (--operand.count() == 0) {
         waiting.push(operand);
-    } else if (operand.node->count == 1 && operand.node->has(Flags::KeepsWrapper)) {
+    } else if (operand.count() == 1 && operand.has(Flags::KeepsWrapper)) {
         put_off_drop(operand);
     }
 }

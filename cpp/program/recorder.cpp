@@ -25,16 +25,16 @@ namespace mgx {
 
 class Recorder::Walk {
 public:
-    Walk(const Recorder& recorder, std::span<const LiveNode> inputs)
+    Walk(const Recorder& recorder, std::span<const Node> inputs)
         : recorder_(recorder), arena_(recorder.arena_) {
-        for (const LiveNode input : inputs) {
+        for (const Node input : inputs) {
             known(input.id) = ValueId{result_.program.inputs++};
             inputs_are_new_ &= recorder_.is_new(input);
         }
         result_.program.values = result_.program.inputs;
     }
 
-    [[nodiscard]] Recording run(std::span<const LiveNode> outputs) {
+    [[nodiscard]] Recording run(std::span<const Node> outputs) {
         find_operands(outputs);
         find_layers();
         // Captured nodes are numbered before the results of instructions, and constants first among
@@ -44,8 +44,8 @@ public:
         program.values += program.captured;
         program.instructions.reserve(constants_.size() + order_.size());
         program.operands.reserve(2 * order_.size());
-        for (const LiveNode leaf : constants_) {
-            known(leaf.id) = constant(leaf.node->data_value);
+        for (const Node leaf : constants_) {
+            known(leaf.id) = constant(leaf.data_value());
         }
         if (hides_minus_one_) {
             static_cast<void>(constant(-1.0));
@@ -57,10 +57,10 @@ public:
                 i += layer->rows - 1;
                 ++layer;
             } else {
-                known(order_[i].live.id) = append(order_[i].live);
+                known(order_[i].node.id) = append(order_[i].node);
             }
         }
-        for (const LiveNode output : outputs) {
+        for (const Node output : outputs) {
             program.outputs.push_back(known(output.id));
         }
         return std::move(result_);
@@ -72,7 +72,7 @@ private:
     static constexpr std::uint32_t none = 0xFFFFFFFF;
 
     struct Found {
-        LiveNode live;
+        Node node;
         bool is_row;  // of a layer: a Dot of which all weights and the bias are old
     };
     // Some rows of one application, which follow one another in the order.
@@ -98,14 +98,14 @@ private:
     }
 
     // Find what the outputs were computed from: new nodes, newest first, and what is captured.
-    void find_operands(std::span<const LiveNode> outputs) {
-        for (const LiveNode output : outputs) {
+    void find_operands(std::span<const Node> outputs) {
+        for (const Node output : outputs) {
             reach(output.id);
         }
         std::vector<NodeId> operands;
-        arena_.visit_backwards(recorder_.start_, [&](LiveNode live) {
-            if (known(live.id) == pending) {
-                order_.push_back({live, is_row(live)});
+        arena_.visit_backwards(recorder_.start_, [&](Node node) {
+            if (known(node.id) == pending) {
+                order_.push_back({node, is_row(node)});
                 operands.clear();
                 list_operands(order_.back(), operands);
                 for (const NodeId operand : operands) {
@@ -121,31 +121,30 @@ private:
         if (value != unknown) {
             return;
         }
-        const LiveNode live = arena_.live(id);
-        if (is_captured(live)) {
+        const Node node = arena_.node(id);
+        if (is_captured(node)) {
             capture(value, id);
             return;
         }
         value = pending;
-        if (live.node->op == Op::Leaf) {
-            constants_.push_back(live);
+        if (node.op() == Op::Leaf) {
+            constants_.push_back(node);
         }
     }
 
-    [[nodiscard]] bool is_captured(LiveNode live) const noexcept {
-        return !recorder_.is_new(live) ||
-               (live.node->op == Op::Leaf && Page::wrapper_of(live) != nullptr);
+    [[nodiscard]] bool is_captured(Node node) const noexcept {
+        return !recorder_.is_new(node) || (node.op() == Op::Leaf && node.wrapper() != nullptr);
     }
 
-    [[nodiscard]] bool is_row(LiveNode live) {
-        if (live.node->op != Op::Dot || live.node->has(Flags::HasCallback)) {
+    [[nodiscard]] bool is_row(Node node) {
+        if (node.op() != Op::Dot || node.has(Flags::HasCallback)) {
             return false;
         }
-        const FusedParts parts = arena_.fused_parts(live);
+        const FusedParts parts = arena_.fused_parts(node);
         return !parts.weights.empty() && are_old({&parts.bias, 1}) && are_old(parts.weights);
     }
 
-    [[nodiscard]] bool are_old(std::span<const LiveNode> nodes) {
+    [[nodiscard]] bool are_old(std::span<const Node> nodes) {
         while (!nodes.empty()) {
             const auto together = first_on_one_page(nodes);
             if (recorder_.is_new(together.front())) {
@@ -153,9 +152,8 @@ private:
             }
             if (!inputs_are_new_) {  // one may be in the place of an old leaf
                 const auto known_there = known_on(Page::number_of(together.front().id));
-                if (std::ranges::any_of(together, [&](LiveNode live) {
-                        return index_of(known_there[Page::slot_of(live.id)]) <
-                               result_.program.inputs;
+                if (std::ranges::any_of(together, [&](Node node) {
+                        return index_of(known_there[node.slot]) < result_.program.inputs;
                     })) {
                     return false;
                 }
@@ -165,11 +163,11 @@ private:
         return true;
     }
 
-    [[nodiscard]] static std::span<const LiveNode> first_on_one_page(
-        std::span<const LiveNode> nodes) noexcept {
+    [[nodiscard]] static std::span<const Node> first_on_one_page(
+        std::span<const Node> nodes) noexcept {
         const std::uint32_t page = Page::number_of(nodes.front().id);
         const auto end = std::ranges::find_if(
-            nodes, [page](LiveNode live) { return Page::number_of(live.id) != page; });
+            nodes, [page](Node node) { return Page::number_of(node.id) != page; });
         return {nodes.begin(), end};
     }
 
@@ -181,9 +179,9 @@ private:
                 continue;
             }
             Layer layer{i, 0, {}};
-            const std::uint32_t application = arena_.fused_parts(order_[i].live).application;
+            const std::uint32_t application = arena_.fused_parts(order_[i].node).application;
             for (; i < order_.size() && order_[i].is_row; ++i) {
-                const FusedParts parts = arena_.fused_parts(order_[i].live);
+                const FusedParts parts = arena_.fused_parts(order_[i].node);
                 if (parts.application != application) {
                     break;
                 }
@@ -191,7 +189,7 @@ private:
             }
             layer.rows = i - layer.first;
             for (std::size_t row = layer.first; row < i; ++row) {
-                const LiveNode bias = arena_.fused_parts(order_[row].live).bias;
+                const Node bias = arena_.fused_parts(order_[row].node).bias;
                 capture({&bias, 1}, layer.parameters.biases);
             }
             layers_.push_back(std::move(layer));
@@ -204,15 +202,15 @@ private:
     }
 
     // Capture old nodes that are not captured yet, and append what they are.
-    void capture(std::span<const LiveNode> old, ValueRanges& values) {
+    void capture(std::span<const Node> old, ValueRanges& values) {
         while (!old.empty()) {
             const auto together = first_on_one_page(old);
             const auto known_there = known_on(Page::number_of(together.front().id));
             ValueRange range{unknown, 0};
-            for (const LiveNode live : together) {
-                ValueId& value = known_there[Page::slot_of(live.id)];
+            for (const Node node : together) {
+                ValueId& value = known_there[node.slot];
                 if (value == unknown) {
-                    capture(value, live.id);
+                    capture(value, node.id);
                 }
                 if (range.end() == index_of(value)) {
                     ++range.count;
@@ -227,18 +225,17 @@ private:
     }
 
     void list_operands(const Found& found, std::vector<NodeId>& operands) {
-        const LiveNode live = found.live;
-        const Node& node = *live.node;
+        const Node node = found.node;
         if (node.has(Flags::HasCallback)) {
             throw CannotRecord(
                 "a node has a _backward of its own, which cannot be compiled: use the "
                 "operations of Value, or call the function that is not compiled");
         }
-        switch (node.op) {
+        switch (node.op()) {
             case Op::Leaf:
                 break;
             case Op::Dot: {
-                const FusedParts parts = arena_.fused_parts(live);
+                const FusedParts parts = arena_.fused_parts(node);
                 if (!found.is_row) {
                     operands.push_back(parts.bias.id);
                 }
@@ -251,13 +248,13 @@ private:
                         operands.push_back(parts.weights[i].id);
                     }
                     if (!parts.inputs[i].is_number()) {
-                        operands.push_back(parts.inputs[i].live.id);
+                        operands.push_back(parts.inputs[i].node.id);
                     }
                 }
                 break;
             }
             case Op::Custom: {
-                const auto take = recorder_.takes_.find(live.id);
+                const auto take = recorder_.takes_.find(node.id);
                 if (take == recorder_.takes_.end()) {
                     throw CannotRecord(
                         "a node was made by Value(data, _children), an operation of one's own, "
@@ -273,35 +270,34 @@ private:
                     "a node comes from a compiled function that was called for many samples, which "
                     "a function that is being compiled cannot do: call it for one sample");
             default:
-                hides_minus_one_ |= node.op == Op::Negative;
+                hides_minus_one_ |= node.op() == Op::Negative;
                 operands.insert(operands.end(), node.visible_operands().begin(),
                                 node.visible_operands().end());
                 break;
         }
     }
 
-    [[nodiscard]] ValueId append(LiveNode live) {
-        const Node& node = *live.node;
+    [[nodiscard]] ValueId append(Node node) {
         Program& program = result_.program;
         Instruction instruction;
         values_.clear();
-        switch (node.op) {
+        switch (node.op()) {
             case Op::Dot:
-                return append_fused(arena_.fused_parts(live));
+                return append_fused(arena_.fused_parts(node));
             case Op::Negative:
-                return append(Op::Mul, {known(node.operands[0]), constant(-1.0)});
+                return append(Op::Mul, {known(node.operands()[0]), constant(-1.0)});
             case Op::Difference:
-                return append(Op::Subtract, {known(node.operands[0]), known(node.operands[1])});
+                return append(Op::Subtract, {known(node.operands()[0]), known(node.operands()[1])});
             case Op::Quotient: {
                 instruction.op = Op::PowConstant;
                 instruction.number = -1.0;
-                values_.push_back(known(node.operands[1]));
+                values_.push_back(known(node.operands()[1]));
                 const ValueId inverse = program.append(instruction, values_);
-                return append(Op::Mul, {known(node.operands[0]), inverse});
+                return append(Op::Mul, {known(node.operands()[0]), inverse});
             }
             case Op::Custom: {
                 instruction.kind = Instruction::Kind::Take;
-                const TakeOperands& take = recorder_.takes_.find(live.id)->second;
+                const TakeOperands& take = recorder_.takes_.find(node.id)->second;
                 values_.push_back(known(take.index));
                 for (const NodeId entry : take.entries) {
                     values_.push_back(known(entry));
@@ -309,10 +305,10 @@ private:
                 return program.append(instruction, values_);
             }
             case Op::PowConstant:
-                instruction.number = arena_.node(node.operands[1]).data_value;
+                instruction.number = arena_.node(node.operands()[1]).data_value();
                 [[fallthrough]];
             default:
-                instruction.op = node.op;
+                instruction.op = node.op();
                 for (const NodeId operand : node.visible_operands()) {
                     values_.push_back(known(operand));
                 }
@@ -337,17 +333,17 @@ private:
     }
 
     [[nodiscard]] ValueId input(const Input& it) {
-        return it.is_number() ? constant(it.data.value) : known(it.live.id);
+        return it.is_number() ? constant(it.data.value) : known(it.node.id);
     }
 
     void append(Layer& layer) {
         values_.clear();
-        for (const Input& it : arena_.fused_parts(order_[layer.first].live).inputs) {
+        for (const Input& it : arena_.fused_parts(order_[layer.first].node).inputs) {
             values_.push_back(input(it));
         }
         ValueId result = result_.program.append_affine({}, values_, std::move(layer.parameters));
         for (std::size_t i = layer.first; i < layer.first + layer.rows; ++i) {
-            const LiveNode row = order_[i].live;
+            const Node row = order_[i].node;
             known(row.id) = append_activation(arena_.fused_parts(row), result);
             result = ValueId{static_cast<std::uint32_t>(result) + 1};
         }
@@ -388,14 +384,13 @@ private:
     std::uint32_t last_application_ = none;  // whose inputs have been reached
     std::vector<Found> order_;               // new interior nodes, operands first
     std::vector<Layer> layers_;              // among them, in order
-    std::vector<LiveNode> constants_;        // new leaves
+    std::vector<Node> constants_;            // new leaves
     bool hides_minus_one_ = false;           // whether some of the nodes do, as a constant
     std::vector<ValueId> values_;
     std::unordered_map<std::uint64_t, ValueId> by_bits_;  // constants
 };
 
-Recording Recorder::record(std::span<const LiveNode> inputs,
-                           std::span<const LiveNode> outputs) const {
+Recording Recorder::record(std::span<const Node> inputs, std::span<const Node> outputs) const {
     return Walk(*this, inputs).run(outputs);
 }
 

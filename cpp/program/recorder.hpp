@@ -38,30 +38,28 @@ public:
     Recorder& operator=(const Recorder&) = delete;
     ~Recorder() {
         for (const auto& [node, operands] : takes_) {
-            arena_.release(arena_.live(node));
+            arena_.release(arena_.node(node));
         }
     }
 
     // The node has been made to be a Take. It lives as long as the recorder.
     void add_take(NodeId node, TakeOperands operands) {
         takes_.emplace(node, std::move(operands));
-        arena_.retain(arena_.live(node));
+        arena_.retain(arena_.node(node));
     }
 
     // The node is of no interest any more.
     void forget_take(NodeId node) {
         takes_.erase(node);
-        arena_.release(arena_.live(node));
+        arena_.release(arena_.node(node));
     }
 
     // The program that computes the outputs of the inputs, which are leaves. Throws CannotRecord.
-    [[nodiscard]] Recording record(std::span<const LiveNode> inputs,
-                                   std::span<const LiveNode> outputs) const;
+    [[nodiscard]] Recording record(std::span<const Node> inputs,
+                                   std::span<const Node> outputs) const;
 
     // Whether the node has been made since recording began.
-    [[nodiscard]] bool is_new(LiveNode live) const noexcept {
-        return arena_.position(live) > start_;
-    }
+    [[nodiscard]] bool is_new(Node live) const noexcept { return arena_.position(live) > start_; }
 
 private:
     class Walk;

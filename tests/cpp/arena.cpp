@@ -43,7 +43,7 @@ TEST_CASE("a leaf holds its number and a gradient of the int 0") {
     CHECK_FALSE(real.node().data().is_integer);
     CHECK(real.grad() == 0);
     CHECK(real.node().grad().is_integer);
-    CHECK(real.node().count == 1);
+    CHECK(real.node().count() == 1);
     CHECK(operands(real).empty());
     const Number integer(arena, 2);
     CHECK(integer.node().data().is_integer);
@@ -55,7 +55,7 @@ TEST_CASE("a node holds its result and shows its operands in order") {
     const Number y(arena, 3);
     const Number product = x * y;
     CHECK(product.data() == 6);
-    CHECK(product.node().op == Op::Mul);
+    CHECK(product.node().op() == Op::Mul);
     CHECK(operands(product) == std::vector{x.id(), y.id()});
     CHECK(operands(x * x) == std::vector{x.id(), x.id()});
     CHECK(operands(relu(x)) == std::vector{x.id()});
@@ -73,7 +73,7 @@ TEST_CASE("a constant power shows its base alone, and its exponent dies with it"
         CHECK(arena.counters().leaves == 2);
     }
     CHECK(arena.counters().leaves == 1);
-    CHECK(base.node().count == 1);
+    CHECK(base.node().count() == 1);
 }
 
 TEST_CASE("a node counts its consumers") {
@@ -81,11 +81,11 @@ TEST_CASE("a node counts its consumers") {
     const Number x(arena, 2.0);
     {
         const Number square = x * x;
-        CHECK(x.node().count == 3);
+        CHECK(x.node().count() == 3);
         const Number several = custom(x, square);
-        CHECK(x.node().count == 4);
+        CHECK(x.node().count() == 4);
     }
-    CHECK(x.node().count == 1);
+    CHECK(x.node().count() == 1);
     CHECK(living_nodes(arena) == 1);
 }
 
@@ -192,7 +192,7 @@ TEST_CASE("the pages of steps that overlap are reused") {
         most_bytes = std::max(most_bytes, arena.counters().bytes);
     }
     CHECK(arena.counters().interior_nodes == 1000);
-    CHECK(most_bytes <= 5 * 1000 * sizeof(Node));
+    CHECK(most_bytes <= 4 * 1000 * (sizeof(Page) / Page::slots));
 }
 
 TEST_CASE("leaves' slots are reused one by one") {
@@ -221,7 +221,8 @@ TEST_CASE("leaves created together lie together") {
     const Number first(arena, 1.0);
     const Number sum = chain(first, first, 100);
     const Number second(arena, 2.0);
-    CHECK(&second.node() == &first.node() + 1);
+    CHECK(second.node().page == first.node().page);
+    CHECK(second.node().slot == first.node().slot + 1);
 }
 
 TEST_CASE("pages of leaves are given back") {
@@ -250,7 +251,7 @@ TEST_CASE("a dead node between living ones keeps no others") {
         nodes[i].forget();
     }
     CHECK(arena.counters().interior_nodes == 500);
-    CHECK(x.node().count == 1 + 2 * 500);
+    CHECK(x.node().count() == 1 + 2 * 500);
     nodes.clear();
     CHECK(arena.counters().interior_nodes == 0);
     CHECK(arena.counters().pages <= 2);
@@ -286,7 +287,7 @@ TEST_CASE("a wide node is freed without recursion") {
     CHECK(arena.counters().interior_nodes == 300'001);
     all.forget();
     CHECK(living_nodes(arena) == 1);
-    CHECK(x.node().count == 1);
+    CHECK(x.node().count() == 1);
 }
 
 }  // namespace mgx

@@ -28,8 +28,8 @@ public:
     // A wrapper of the number's node, with one reference, which the caller owns.
     [[nodiscard]] FakeWrapper* wrap(const Number& number) {
         auto* wrapper = new FakeWrapper{number.id()};
-        arena_.retain(number.live());
-        Page::wrapper_of(number.live()) = wrapper;
+        arena_.retain(number.node());
+        number.node().wrapper() = wrapper;
         ++living_;
         return wrapper;
     }
@@ -40,8 +40,8 @@ public:
             return;
         }
         --living_;
-        const LiveNode node = arena_.live(wrapper->node);
-        Page::wrapper_of(node) = nullptr;
+        const Node node = arena_.node(wrapper->node);
+        node.wrapper() = nullptr;
         for (FakeWrapper* operand : wrapper->operands) {
             forget(operand);
         }

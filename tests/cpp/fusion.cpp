@@ -43,7 +43,7 @@ struct Parameters {
 std::vector<Input> inputs_of(const Parameters& parameters) {
     std::vector<Input> inputs;
     for (const Number& input : parameters.inputs) {
-        inputs.push_back({{&input.node(), input.id()}, input.node().data()});
+        inputs.push_back({input.node(), input.node().data()});
     }
     return inputs;
 }
@@ -51,21 +51,21 @@ std::vector<Input> inputs_of(const Parameters& parameters) {
 // A map with as many rows, all the same.
 std::uint32_t make_map(Parameters& parameters, std::size_t rows, Op activation,
                        bool watched = false) {
-    std::vector<LiveNode> nodes;
+    std::vector<Node> nodes;
     for (std::size_t row = 0; row < rows; ++row) {
         for (const Number& weight : parameters.weights) {
-            nodes.push_back({&weight.node(), weight.id()});
+            nodes.push_back(weight.node());
         }
     }
-    nodes.insert(nodes.end(), rows, {&parameters.bias.node(), parameters.bias.id()});
+    nodes.insert(nodes.end(), rows, parameters.bias.node());
     return parameters.arena.make_map(nodes, std::vector(rows, activation), watched);
 }
 
 std::vector<Number> apply(Parameters& parameters, std::uint32_t map) {
-    std::vector<LiveNode> results;
+    std::vector<Node> results;
     parameters.arena.apply(map, inputs_of(parameters), results);
     std::vector<Number> numbers;
-    for (const LiveNode result : results) {
+    for (const Node result : results) {
         numbers.emplace_back(parameters.arena, result);
     }
     return numbers;
@@ -225,12 +225,12 @@ TEST_CASE("nothing hidden is made unless somebody looks") {
     }
     CHECK(interior_nodes(parameters) == 0);
     for (const Number& weight : parameters.weights) {
-        REQUIRE(weight.node().count == 1);
+        REQUIRE(weight.node().count() == 1);
     }
     for (const Number& input : parameters.inputs) {
-        REQUIRE(input.node().count == 1);
+        REQUIRE(input.node().count() == 1);
     }
-    CHECK(parameters.bias.node().count == 1);
+    CHECK(parameters.bias.node().count() == 1);
 }
 
 TEST_CASE("a Dot keeps what it needs alive") {
@@ -325,7 +325,7 @@ TEST_CASE("a deep chain of Dots is freed without recursion") {
     CHECK(interior_nodes(parameters) == 100'000);
     parameters.inputs.clear();
     CHECK(interior_nodes(parameters) == 0);
-    CHECK(parameters.weights[0].node().count == 1);
+    CHECK(parameters.weights[0].node().count() == 1);
 }
 
 TEST_CASE("callbacks beside hidden nodes that have been shown") {

@@ -21,14 +21,13 @@ namespace mgx {
 namespace {
 
 // Puts a row's operation on the arena; a unary one ignores `y`.
-using Apply = LiveNode (*)(Arena& arena, LiveNode x, LiveNode y);
+using Apply = Node (*)(Arena& arena, Node x, Node y);
 
 // In the order of `operations()`.
 constexpr auto applications = std::to_array<Apply>({
-#define MGX_UNARY(Name, ...) \
-    [](Arena& arena, LiveNode x, LiveNode) { return arena.unary<Op::Name>(x); },
+#define MGX_UNARY(Name, ...) [](Arena& arena, Node x, Node) { return arena.unary<Op::Name>(x); },
 #define MGX_BINARY(Name, ...) \
-    [](Arena& arena, LiveNode x, LiveNode y) { return arena.binary<Op::Name>(x, y); },
+    [](Arena& arena, Node x, Node y) { return arena.binary<Op::Name>(x, y); },
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
@@ -38,7 +37,7 @@ double value(Apply apply, double x, double y) {
     Arena arena;
     const Number left(arena, x);
     const Number right(arena, y);
-    return Number(arena, apply(arena, left.live(), right.live())).data();
+    return Number(arena, apply(arena, left.node(), right.node())).data();
 }
 
 template <typename Function>
@@ -67,7 +66,7 @@ template <Op op>
 double evaluate_at(double x) {
     Arena arena;
     const Number operand(arena, x);
-    return Number(arena, arena.unary<op>(operand.live())).data();
+    return Number(arena, arena.unary<op>(operand.node())).data();
 }
 
 // An int operand of the operation gives an int, and so does the sweep from there.
@@ -75,7 +74,7 @@ template <Op op>
 void check_keeps_integers(int x, double expected, double expected_grad) {
     Arena arena;
     const Number operand(arena, x);
-    const Number result(arena, arena.unary<op>(operand.live()));
+    const Number result(arena, arena.unary<op>(operand.node()));
     backward(arena, result.id());
     CHECK(result.node().data().is_integer);
     CHECK(result.data() == expected);
@@ -99,7 +98,7 @@ TEST_CASE("every derivative agrees with finite differences") {
                 Arena arena;
                 const Number left(arena, x);
                 const Number right(arena, y);
-                const Number result(arena, apply(arena, left.live(), right.live()));
+                const Number result(arena, apply(arena, left.node(), right.node()));
                 backward(arena, result.id());
                 const double by_left = slope([&](double at) { return value(apply, at, y); }, x);
                 CHECK(left.grad() == doctest::Approx(by_left).epsilon(1e-8));
@@ -122,7 +121,7 @@ TEST_CASE("a node that is both operands gets both derivatives") {
             CAPTURE(x);
             Arena arena;
             const Number operand(arena, x);
-            const Number result(arena, apply(arena, operand.live(), operand.live()));
+            const Number result(arena, apply(arena, operand.node(), operand.node()));
             backward(arena, result.id());
             const double expected = slope([&](double at) { return value(apply, at, at); }, x);
             CHECK(operand.grad() == doctest::Approx(expected).epsilon(1e-8));
@@ -195,19 +194,19 @@ TEST_CASE("an operand outside the domain is an error that leaves no node") {
     const Number zero(arena, 0.0);
     const Number negative(arena, -1.0);
     const Number infinite(arena, infinity);
-    CHECK_THROWS_WITH_AS(static_cast<void>(arena.unary<Op::Log>(zero.live())),
+    CHECK_THROWS_WITH_AS(static_cast<void>(arena.unary<Op::Log>(zero.node())),
                          "log() is not defined for data = 0", DomainError);
-    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Log>(negative.live())), DomainError);
-    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Sqrt>(negative.live())), DomainError);
-    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Sin>(infinite.live())), DomainError);
-    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Cos>(infinite.live())), DomainError);
-    CHECK_THROWS_AS(static_cast<void>(arena.power(zero.live(), Scalar::real(-1))), DivisionByZero);
-    CHECK_THROWS_AS(static_cast<void>(arena.binary<Op::Pow>(zero.live(), negative.live())),
+    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Log>(negative.node())), DomainError);
+    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Sqrt>(negative.node())), DomainError);
+    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Sin>(infinite.node())), DomainError);
+    CHECK_THROWS_AS(static_cast<void>(arena.unary<Op::Cos>(infinite.node())), DomainError);
+    CHECK_THROWS_AS(static_cast<void>(arena.power(zero.node(), Scalar::real(-1))), DivisionByZero);
+    CHECK_THROWS_AS(static_cast<void>(arena.binary<Op::Pow>(zero.node(), negative.node())),
                     DivisionByZero);
     CHECK(arena.counters().interior_nodes == 0);
     CHECK(arena.counters().leaves == 3);
     for (const Number* operand : {&zero, &negative, &infinite}) {
-        CHECK(operand->node().count == 1);
+        CHECK(operand->node().count() == 1);
     }
 }
 

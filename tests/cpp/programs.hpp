@@ -249,7 +249,7 @@ private:
 #define MGX_UNARY(...)
 #define MGX_BINARY(Name, ...) \
     case Op::Name:            \
-        return {arena_, arena_.binary<Op::Name>(x.live(), y.live())};
+        return {arena_, arena_.binary<Op::Name>(x.node(), y.node())};
 #include "core/ops.def"
 #undef MGX_UNARY
 #undef MGX_BINARY
@@ -264,7 +264,7 @@ private:
         switch (op) {
 #define MGX_UNARY(Name, ...) \
     case Op::Name:           \
-        return {arena_, arena_.unary<Op::Name>(x.live())};
+        return {arena_, arena_.unary<Op::Name>(x.node())};
 #define MGX_BINARY(...)
 #include "core/ops.def"
 #undef MGX_UNARY

@@ -31,8 +31,8 @@ struct Trace {
 
     template <typename... Outputs>
     [[nodiscard]] Recording record(const Outputs&... outputs) const {
-        const std::vector<LiveNode> inputs{x.live(), y.live()};
-        const std::vector<LiveNode> results{outputs.live()...};
+        const std::vector<Node> inputs{x.node(), y.node()};
+        const std::vector<Node> results{outputs.node()...};
         Recording recording = recorder.record(inputs, results);
         for (const Instruction& instruction : recording.program.instructions) {
             REQUIRE(recording.program.is_well_formed(instruction));
@@ -42,7 +42,7 @@ struct Trace {
 
     template <Op op>
     [[nodiscard]] Number unary(const Number& operand) {
-        return {arena, arena.unary<op>(operand.live())};
+        return {arena, arena.unary<op>(operand.node())};
     }
     [[nodiscard]] Number take(const Number& index, const std::vector<const Number*>& entries) {
         TakeOperands operands{index.id(), {}};
@@ -71,25 +71,25 @@ struct Trace {
                                             const std::vector<Input>& inputs,
                                             const std::vector<Op>& activations,
                                             double scale = 1.0) {
-        std::vector<LiveNode> nodes;
+        std::vector<Node> nodes;
         for (const auto* const parameters : {&weights, &biases}) {
             for (const Number* parameter : *parameters) {
-                nodes.push_back(parameter->live());
+                nodes.push_back(parameter->node());
             }
         }
         const std::uint32_t map = arena.make_map(nodes, activations, false, scale);
-        std::vector<LiveNode> results;
+        std::vector<Node> results;
         arena.apply(map, inputs, results);
         arena.release_map(map);
         std::vector<Number> rows;
-        for (const LiveNode result : results) {
+        for (const Node result : results) {
             rows.emplace_back(arena, result);
         }
         return rows;
     }
 };
 
-Input input(const Number& number) { return {number.live(), number.node().data()}; }
+Input input(const Number& number) { return {number.node(), number.node().data()}; }
 Input input(double number) { return {{}, Scalar::real(number)}; }
 
 }  // namespace
@@ -100,7 +100,7 @@ TEST_CASE("operations become instructions in the order of their creation") {
     const Number positive = relu(trace.y);
     const Number product = positive * sum;
     const Number cube = pow(product, 3);
-    const Number larger(trace.arena, trace.arena.binary<Op::Maximum>(cube.live(), trace.x.live()));
+    const Number larger(trace.arena, trace.arena.binary<Op::Maximum>(cube.node(), trace.x.node()));
     const Recording recording = trace.record(larger);
     CHECK(recording.captured.empty());
     CHECK(recording.program.listing() ==
@@ -236,12 +236,12 @@ TEST_CASE("a node takes the place of an old one that died during the trace") {
         leaves.emplace_back(arena, i);
         sum = relu(sum) + leaves.back();
     }
-    const std::vector inputs{x.live()};
-    const std::vector outputs{sum.live()};
+    const std::vector inputs{x.node()};
+    const std::vector outputs{sum.node()};
     const Recording recording = recorder.record(inputs, outputs);
     Numbers sources{2.0};
     for (const NodeId captured : recording.captured) {
-        sources.push_back(arena.node(captured).data_value);
+        sources.push_back(arena.node(captured).data_value());
     }
     CHECK(run_scalar_plan(recording.program, sources).outputs.front() == 2 + 1 + 299 * 300 / 2);
     CHECK(recording.program.nodes == 601);
@@ -335,15 +335,15 @@ TEST_CASE("an input in the place of an old leaf is no weight") {
     old[1].forget();
     const Number x(arena, unknown);
     REQUIRE(x.id() == place);
-    REQUIRE_FALSE(recorder.is_new(x.live()));
-    const std::vector nodes{x.live(), old[0].live()};
+    REQUIRE_FALSE(recorder.is_new(x.node()));
+    const std::vector nodes{x.node(), old[0].node()};
     const Op activation = AffineMap::no_activation;
     const std::uint32_t map = arena.make_map(nodes, {&activation, 1}, false);
-    std::vector<LiveNode> results;
+    std::vector<Node> results;
     arena.apply(map, std::vector{input(old[2])}, results);
     arena.release_map(map);
     const Number sum(arena, results.front());
-    const std::vector inputs{x.live()};
+    const std::vector inputs{x.node()};
     CHECK(recorder.record(inputs, results).program.listing() ==
           "inputs %0\n"
           "captured %1..%2\n"
@@ -419,11 +419,11 @@ TEST_CASE("what an old weighted sum hides is captured when it comes to be seen")
     Arena arena;
     const Number w(arena, 2.0);
     const Number old_input(arena, 3.0);
-    const std::vector<LiveNode> nodes{w.live(), w.live(), w.live()};
+    const std::vector<Node> nodes{w.node(), w.node(), w.node()};
     const Op activation = Op::Relu;
     const std::uint32_t map = arena.make_map(nodes, {&activation, 1}, false);
     const std::vector<Input> inputs{input(old_input), input(old_input)};
-    std::vector<LiveNode> results;
+    std::vector<Node> results;
     arena.apply(map, inputs, results);
     arena.release_map(map);
     const Number old_neuron(arena, results.front());
@@ -433,8 +433,8 @@ TEST_CASE("what an old weighted sum hides is captured when it comes to be seen")
     const Number hidden = reference(arena, arena.operands(old_neuron.id()).front());
     const Number product = x * hidden;
     const Number root = product + old_neuron;
-    const std::vector program_inputs{x.live()};
-    const std::vector outputs{root.live()};
+    const std::vector program_inputs{x.node()};
+    const std::vector outputs{root.node()};
     const Recording recording = recorder.record(program_inputs, outputs);
     CHECK(recording.captured == std::vector<NodeId>{old_neuron.id(), hidden.id()});
     CHECK(recording.program.listing() ==
@@ -488,9 +488,9 @@ TEST_CASE("a node that its user defines cannot be recorded, unless it was there 
     const Number old_custom = custom(old);
     const Recorder recorder(arena);
     const Number x(arena, unknown);
-    const std::vector inputs{x.live()};
+    const std::vector inputs{x.node()};
     const auto record = [&](const Number& output) {
-        const std::vector outputs{output.live()};
+        const std::vector outputs{output.node()};
         return recorder.record(inputs, outputs);
     };
     CHECK(record(x * old_custom).captured == std::vector<NodeId>{old_custom.id()});
@@ -514,18 +514,18 @@ TEST_CASE("a new result that comes with its derivatives cannot be recorded") {
     std::vector<double> derivatives{1.0};
     const Number made(trace.arena, trace.arena.differentiated(2.0, group, derivatives, 0));
     trace.arena.release_group(group);
-    const std::vector inputs{trace.x.live()};
-    const std::vector outputs{made.live()};
+    const std::vector inputs{trace.x.node()};
+    const std::vector outputs{made.node()};
     CHECK_THROWS_AS(static_cast<void>(trace.recorder.record(inputs, outputs)), CannotRecord);
 }
 
 TEST_CASE("what is new can be told from what was there before") {
     Trace trace;
     const Number made = relu(trace.x);
-    CHECK(trace.recorder.is_new(trace.x.live()));
-    CHECK(trace.recorder.is_new(made.live()));
-    CHECK_FALSE(trace.recorder.is_new(trace.old_leaf.live()));
-    CHECK_FALSE(trace.recorder.is_new(trace.old_sum.live()));
+    CHECK(trace.recorder.is_new(trace.x.node()));
+    CHECK(trace.recorder.is_new(made.node()));
+    CHECK_FALSE(trace.recorder.is_new(trace.old_leaf.node()));
+    CHECK_FALSE(trace.recorder.is_new(trace.old_sum.node()));
 }
 
 TEST_CASE("recording changes no count") {
@@ -533,10 +533,10 @@ TEST_CASE("recording changes no count") {
     {
         const Number inner = trace.x * trace.old_leaf;
         const Number root = inner + trace.old_sum;
-        const std::uint32_t count = trace.old_leaf.node().count;
+        const std::uint32_t count = trace.old_leaf.node().count();
         static_cast<void>(trace.record(root));
-        CHECK(trace.old_leaf.node().count == count);
-        CHECK(inner.node().count == 2);
+        CHECK(trace.old_leaf.node().count() == count);
+        CHECK(inner.node().count() == 2);
     }
     CHECK(trace.arena.counters().interior_nodes == 1);
     CHECK(trace.arena.counters().leaves == 3);

@@ -41,7 +41,7 @@ TEST_CASE("a plain wrapper is never held") {
     CHECK(host.holds() == 0);
     host.forget(wrapper);
     CHECK(host.living() == 0);
-    CHECK(Page::wrapper_of(x.live()) == nullptr);
+    CHECK(x.node().wrapper() == nullptr);
     CHECK(arena.counters().wrapped_nodes == 0);
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("a kept wrapper is held from the first consumer to the last") {
     arena.keep_wrapper(wrapper->node);
     CHECK(wrapper->references == 1);
     const auto consume = [&] {
-        return Number(arena, arena.unary<Op::Relu>(arena.live(wrapper->node)));
+        return Number(arena, arena.unary<Op::Relu>(arena.node(wrapper->node)));
     };
     Number first = consume();
     CHECK(wrapper->references == 2);
@@ -73,7 +73,7 @@ TEST_CASE("a wrapper is held at once if the node has a consumer already") {
     Arena arena;
     FakeHost host(arena);
     FakeWrapper* wrapper = wrap_alone(host, Number(arena, 2.0));
-    const Number consumer(arena, arena.unary<Op::Relu>(arena.live(wrapper->node)));
+    const Number consumer(arena, arena.unary<Op::Relu>(arena.node(wrapper->node)));
     CHECK(wrapper->references == 1);
     arena.keep_wrapper(wrapper->node);
     CHECK(wrapper->references == 2);
@@ -88,7 +88,7 @@ TEST_CASE("a node that is both operands counts as a consumer until it has releas
     FakeWrapper* wrapper = wrap_alone(host, Number(arena, 2.0));
     arena.keep_wrapper(wrapper->node);
     Number square(arena,
-                  arena.binary<Op::Mul>(arena.live(wrapper->node), arena.live(wrapper->node)));
+                  arena.binary<Op::Mul>(arena.node(wrapper->node), arena.node(wrapper->node)));
     host.forget(wrapper);
     CHECK(host.living() == 1);
     square.forget();
@@ -129,24 +129,24 @@ TEST_CASE("a node that leaves its operands to the wrapper refers to them no long
     FakeWrapper* result = nullptr;
     SUBCASE("of an operation") {
         result = wrap_alone(
-            host, Number(arena, arena.binary<Op::Mul>(arena.live(both[0]), arena.live(both[1]))));
+            host, Number(arena, arena.binary<Op::Mul>(arena.node(both[0]), arena.node(both[1]))));
     }
     SUBCASE("of the user's") {
         result = wrap_alone(host, Number(arena, arena.custom(Scalar::real(6), both)));
     }
     take_operands(arena, result, {x, y});
-    CHECK(arena.node(both[0]).count == 1);
+    CHECK(arena.node(both[0]).count() == 1);
     arena.leave_operands_to_wrapper(result->node);
-    CHECK(arena.node(both[0]).count == 1);
+    CHECK(arena.node(both[0]).count() == 1);
     const auto shown = arena.operands(result->node);
     CHECK(std::vector<NodeId>(shown.begin(), shown.end()) == both);
-    Number consumer(arena, arena.unary<Op::Relu>(arena.live(result->node)));
+    Number consumer(arena, arena.unary<Op::Relu>(arena.node(result->node)));
     for (FakeWrapper* wrapper : {x, y, result}) {
         host.forget(wrapper);
     }
     CHECK(host.living() == 3);
     backward(arena, consumer.id());
-    CHECK(arena.node(both[0]).grad().value == (arena.node(result->node).op == Op::Mul ? 3 : 0));
+    CHECK(arena.node(both[0]).grad().value == (arena.node(result->node).op() == Op::Mul ? 3 : 0));
     consumer.forget();
     CHECK(host.living() == 0);
     CHECK(arena.counters().leaves == 0);
@@ -158,7 +158,7 @@ TEST_CASE("a constant power that leaves its base to the wrapper still owns its e
     FakeHost host(arena);
     FakeWrapper* base = wrap_alone(host, Number(arena, 2.0));
     FakeWrapper* cube =
-        wrap_alone(host, Number(arena, arena.power(arena.live(base->node), Scalar::real(3))));
+        wrap_alone(host, Number(arena, arena.power(arena.node(base->node), Scalar::real(3))));
     take_operands(arena, cube, {base});
     host.forget(base);
     CHECK(arena.counters().leaves == 2);
@@ -174,8 +174,8 @@ TEST_CASE("an idle row of a layer does not refer to a weight whose wrapper is ab
     const Number weight(arena, 2.0);
     const Number bias(arena, 3.0);
     const std::uint32_t map =
-        arena.make_map(std::array{weight.live(), bias.live()}, std::array{Op::Relu}, true);
-    std::vector<LiveNode> results;
+        arena.make_map(std::array{weight.node(), bias.node()}, std::array{Op::Relu}, true);
+    std::vector<Node> results;
     arena.apply(map, std::array{Input{{}, Scalar::real(5)}}, results);
     Number result(arena, results.front());
     SUBCASE("though one that is in use does") {
@@ -184,10 +184,10 @@ TEST_CASE("an idle row of a layer does not refer to a weight whose wrapper is ab
     }
     SUBCASE("though it counts the weight") {
         result.forget();
-        REQUIRE(weight.node().count == 2);
+        REQUIRE(weight.node().count() == 2);
     }
     CHECK_FALSE(arena.is_referred_to(weight.node()));
-    CHECK(weight.node().count == 1);
+    CHECK(weight.node().count() == 1);
     arena.release_map(map);
 }
 
@@ -197,11 +197,11 @@ TEST_CASE("dropping a wrapper may create nodes and drop others") {
     Number first(arena, 2.0);
     FakeWrapper* kept = wrap_alone(host, Number(arena, 3.0));
     arena.keep_wrapper(kept->node);
-    Number second(arena, arena.unary<Op::Relu>(arena.live(kept->node)));
+    Number second(arena, arena.unary<Op::Relu>(arena.node(kept->node)));
     host.forget(kept);
     bool ran = false;
     host.assign_backward(first, [] {});
-    auto* doomed = static_cast<FakeWrapper*>(Page::wrapper_of(first.live()));
+    auto* doomed = static_cast<FakeWrapper*>(first.node().wrapper());
     // A destructor that runs when the callback goes, in the middle of `drop`.
     doomed->callback = [guard = std::shared_ptr<int>(new int, [&](int* number) {
                             delete number;
