@@ -437,6 +437,17 @@ MGX_ALWAYS_INLINE void add_sums_over_lanes(std::size_t count, std::size_t sample
                 vectors[i][v] += first_lanes(numbers_at(first + i, lane), samples - lane);
             }
         }
+        if constexpr (number.value == vector_width && group_vectors == 1) {
+            Vector partial[vector_width];
+            for (std::size_t i = 0; i < vector_width; ++i) {
+                partial[i] = vectors[i][0];
+            }
+            transpose(partial);
+            const Vector totals = ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+                                  ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+            store(load(sums + first) + totals, sums + first);
+            return;
+        }
         for (std::size_t i = 0; i < number.value; ++i) {
             double partial[lane_group];
             std::memcpy(partial, vectors[i], sizeof(partial));

@@ -2,6 +2,7 @@
 
 // Running a program for many samples, side by side in lanes. See lane_plan.cpp.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -44,11 +45,20 @@ struct Batch {
     std::function<void()> check;
 };
 
-// Objects that are kept for reuse, by whichever thread comes next.
+// Objects that are kept for reuse, by whichever thread comes next. Mostly there is but one, which
+// is had without a lock.
 template <typename Object>
 class Idle {
 public:
+    Idle() = default;
+    Idle(const Idle&) = delete;
+    Idle& operator=(const Idle&) = delete;
+    ~Idle() { delete last_.load(); }
+
     [[nodiscard]] std::unique_ptr<Object> take() {
+        if (Object* const last = last_.exchange(nullptr); last != nullptr) {
+            return std::unique_ptr<Object>(last);
+        }
         const std::scoped_lock lock(mutex_);
         if (objects_.empty()) {
             return std::make_unique<Object>();
@@ -58,11 +68,15 @@ public:
         return object;
     }
     void give_back(std::unique_ptr<Object> object) {
-        const std::scoped_lock lock(mutex_);
-        objects_.push_back(std::move(object));
+        object.reset(last_.exchange(object.release()));
+        if (object != nullptr) {
+            const std::scoped_lock lock(mutex_);
+            objects_.push_back(std::move(object));
+        }
     }
 
 private:
+    std::atomic<Object*> last_ = nullptr;  // given back, and owned
     std::mutex mutex_;
     std::vector<std::unique_ptr<Object>> objects_;
 };
