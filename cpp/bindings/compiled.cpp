@@ -135,6 +135,10 @@ void Compiled::set_values(const Arguments& arguments, Memory& memory) const {
         throw py::error_already_set();
     }
     std::vector<double>& values = memory.values;
+    if (arguments.is_batched() && arguments.samples() == 0) {
+        values.resize(program().inputs);  // nothing is computed with the others
+        return;
+    }
     values.resize(program().values);
     for (const Leaf& leaf : arguments.leaves()) {
         switch (leaf.kind) {

@@ -148,10 +148,10 @@ void propagate_known(Arena& arena, NodeId id, Mark mark) {
             std::ranges::fill(run.of(&Page::grad_flags), GradFlags::None);
             continue;
         }
-        for (std::uint32_t i = 0; i < run.count; ++i) {
-            mark(run[i].id);
-            pass_to(run[i], Scalar::real(*derivative++), grad);
-        }
+        run.for_each([&](Node operand) {
+            mark(operand.id);
+            pass_to(operand, Scalar::real(*derivative++), grad);
+        });
     }
 }
 

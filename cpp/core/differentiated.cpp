@@ -14,13 +14,39 @@
 
 namespace mgx {
 
+namespace {
+
+// How many of the first nodes lie side by side on one page.
+[[nodiscard]] std::uint32_t count_side_by_side(std::span<const NodeId> ids) noexcept {
+    const auto first = static_cast<std::uint32_t>(ids.front());
+    const std::size_t most =
+        std::min<std::size_t>(ids.size(), Page::slots - Page::slot_of(ids.front()));
+    std::uint32_t count = 1;
+    while (count < most && static_cast<std::uint32_t>(ids[count]) == first + count) {
+        ++count;
+    }
+    return count;
+}
+
+[[nodiscard]] bool keeps_any_wrapper(const NodeRuns::Run& run) noexcept {
+    Flags flags_of_all = Flags::None;
+    for (const Flags flags : run.of(&Page::flags)) {
+        flags_of_all = flags_of_all | flags;
+    }
+    return has(flags_of_all, Flags::KeepsWrapper);
+}
+
+}  // namespace
+
 std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
     const std::uint32_t number = groups_.take();
     OperandGroup& group = groups_[number];
     try {
         group.nodes.clear();
-        for (const NodeId operand : operands) {
-            group.nodes.add(node(operand));
+        for (std::span<const NodeId> rest = operands; !rest.empty();) {
+            const std::uint32_t count = count_side_by_side(rest);
+            group.nodes.add({&page(rest.front()), Page::slot_of(rest.front()), count});
+            rest = rest.subspan(count);
         }
         group.ids = std::move(operands);
     } catch (...) {
@@ -28,7 +54,15 @@ std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
         throw;
     }
     group.users = 1;
-    group.for_each([this](Node operand) { retain(operand); });
+    for (const NodeRuns::Run& run : group.nodes) {
+        if (keeps_any_wrapper(run)) [[unlikely]] {
+            run.for_each([this](Node operand) { retain(operand); });
+        } else {
+            for (std::uint32_t& count : run.of(&Page::counts)) {
+                ++count;
+            }
+        }
+    }
     return number;
 }
 
@@ -57,7 +91,16 @@ void Arena::release_group(std::uint32_t number) noexcept {
 void Arena::leave_group(std::uint32_t number, Waiting& waiting) noexcept {
     OperandGroup& group = groups_[number];
     if (--group.users == 0) {
-        group.for_each([&](Node operand) { release_operand(operand, waiting); });
+        for (const NodeRuns::Run& run : group.nodes) {
+            const auto counts = run.of(&Page::counts);
+            if (keeps_any_wrapper(run) || std::ranges::min(counts) == 1) [[unlikely]] {
+                run.for_each([&](Node operand) { release_operand(operand, waiting); });
+            } else {
+                for (std::uint32_t& count : counts) {
+                    --count;
+                }
+            }
+        }
         groups_.give_back(number);
     }
 }

@@ -16,14 +16,6 @@ struct OperandGroup {
     NodeRuns nodes;
     std::uint32_t users = 0;  // nodes, and its maker
 
-    template <typename Visitor>
-    void for_each(Visitor visit) const {
-        for (const NodeRuns::Run run : nodes) {
-            for (std::uint32_t i = 0; i < run.count; ++i) {
-                visit(run[i]);
-            }
-        }
-    }
     [[nodiscard]] bool is_large() const noexcept { return ids.capacity() > 64; }
 };
 

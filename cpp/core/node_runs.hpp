@@ -19,7 +19,12 @@ public:
         std::uint32_t first;  // slot
         std::uint32_t count;
 
-        [[nodiscard]] Node operator[](std::uint32_t i) const noexcept { return {*page, first + i}; }
+        template <typename Visitor>
+        void for_each(Visitor visit) const {
+            for (std::uint32_t i = 0; i < count; ++i) {
+                visit(Node(*page, first + i));
+            }
+        }
         // Their parts of a column.
         template <typename Column>
         [[nodiscard]] auto of(Column Page::* column) const noexcept {
@@ -28,12 +33,13 @@ public:
     };
 
     void clear() noexcept { runs_.clear(); }
-    void add(Node node) {
-        if (!runs_.empty() && runs_.back().page == node.page &&
-            runs_.back().first + runs_.back().count == node.slot) {
-            ++runs_.back().count;
+    void add(Node node) { add({node.page, node.slot, 1}); }
+    void add(const Run& run) {
+        if (!runs_.empty() && runs_.back().page == run.page &&
+            runs_.back().first + runs_.back().count == run.first) {
+            runs_.back().count += run.count;
         } else {
-            runs_.push_back({node.page, node.slot, 1});
+            runs_.push_back(run);
         }
     }
 
