@@ -22,6 +22,24 @@
 
 namespace mgx {
 
+void AffineMap::find_runs() {
+    runs.clear();
+    first_run.clear();
+    for (std::size_t row = 0; row < rows(); ++row) {
+        first_run.push_back(static_cast<std::uint32_t>(runs.size()));
+        for (std::size_t i = row * terms(); i < (row + 1) * terms(); ++i) {
+            const NodeRuns::Run run = NodeRuns::Run::of_one(nodes[i]);
+            if (runs.size() > first_run.back() && runs.back().ends_before(run)) {
+                ++runs.back().count;
+            } else {
+                runs.push_back(run);
+            }
+        }
+        runs.push_back(NodeRuns::Run::of_one(nodes[bias_of(row)]));
+    }
+    first_run.push_back(static_cast<std::uint32_t>(runs.size()));
+}
+
 std::uint32_t Arena::make_map(std::span<const Node> nodes, std::span<const Op> activations,
                               bool watched, double scale) {
     const std::uint32_t number = maps_.take();
@@ -33,20 +51,27 @@ std::uint32_t Arena::make_map(std::span<const Node> nodes, std::span<const Op> a
         map.by_input.resize(map.weights());
         map.dots.assign(activations.size(), 0);
         map.is_held.assign(activations.size(), 0);
+        map.keeps_wrapper.assign(activations.size(), 0);
+        map.find_runs();
         idle_maps_.reserve(maps_.objects().size());  // so that giving up never allocates
     } catch (...) {
         maps_.give_back(number);
         throw;
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-        map.data[i] = nodes[i].data_value();
-        if (watched) {
-            nodes[i].set(Flags::IsWeight, true);
-        }
-    }
     const std::size_t rows = map.rows();
     const std::size_t terms = map.terms();
     for (std::size_t row = 0; row < rows; ++row) {
+        map.for_each_run(row, [&](const NodeRuns::Run& run, std::size_t place) {
+            std::ranges::copy(run.of(&Page::data), map.data.begin() + std::ptrdiff_t(place));
+            if (run.any_has(Flags::KeepsWrapper, &Page::flags)) {
+                map.keeps_wrapper[row] = 1;
+            }
+            if (watched) {
+                for (Flags& flags : run.of(&Page::flags)) {
+                    set(flags, Flags::IsWeight, true);
+                }
+            }
+        });
         for (std::size_t i = 0; i < terms; ++i) {
             map.by_input[i * rows + row] = map.data[row * terms + i];
         }
@@ -74,6 +99,7 @@ FusedParts Arena::fused_parts(Node dot) noexcept {
     const std::size_t row = row_of(dot);
     return {static_cast<std::uint32_t>(dot.operands()[0]),
             std::span(map.nodes).subspan(row * map.terms(), map.terms()),
+            map.runs_of(row),
             parts.inputs,
             map.nodes[map.bias_of(row)],
             map.activations[row],
@@ -127,7 +153,9 @@ void Arena::apply_taking(std::uint32_t map_number, std::span<const Input> inputs
         ++map.dots[row];
         if (map.is_held[row] == 0) {
             map.is_held[row] = 1;
-            for_each_parameter(map, row, [this](Node parameter) { retain(parameter); });
+            for (const NodeRuns::Run& run : map.runs_of(row)) {
+                retain(run);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/node.hpp"
+#include "core/node_runs.hpp"
 
 namespace mgx {
 
@@ -19,12 +20,15 @@ struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
     std::vector<Node> nodes;          // the weights, row after row, then the biases
+    std::vector<NodeRuns::Run> runs;  // of each row in turn: of its weights, and of its bias
+    std::vector<std::uint32_t> first_run;  // of each row, and the end
     std::vector<double> data;         // of the nodes
     std::vector<double> by_input;     // of the weights alone, input after input
     std::vector<Op> activations;      // unary operations or no_activation, one a row
     std::uint64_t version = 0;        // of the watched weights; 0, as never, if these are not
     std::vector<std::uint32_t> dots;  // that live, of each row
     std::vector<char> is_held;        // whether the map holds a count of the row's nodes
+    std::vector<char> keeps_wrapper;  // whether one of these does, if the map is watched
     std::uint32_t applications = 0;   // that live
     bool has_maker = false;           // who may apply the map again
     bool may_be_idle = false;         // it is in the arena's list of such maps
@@ -43,15 +47,20 @@ struct AffineMap {
     [[nodiscard]] std::size_t weights() const noexcept { return nodes.size() - rows(); }
     [[nodiscard]] std::size_t terms() const noexcept { return weights() / rows(); }
     [[nodiscard]] std::size_t bias_of(std::size_t row) const noexcept { return weights() + row; }
-    // Visit the places of a row's weights and its bias among the nodes.
+    void find_runs();
+    // Of the row, the last one that of the bias.
+    [[nodiscard]] std::span<const NodeRuns::Run> runs_of(std::size_t row) const noexcept {
+        return std::span(runs).subspan(first_run[row], first_run[row + 1] - first_run[row]);
+    }
+    // Visit the runs of a row, with the place of the first of each among the nodes.
     template <typename Visitor>
-    void for_each_place(std::size_t row, Visitor visit) const {
-        const std::size_t first = row * terms();
-        const std::size_t last = first + terms();
-        for (std::size_t i = first; i < last; ++i) {
-            visit(i);
+    void for_each_run(std::size_t row, Visitor visit) const {
+        std::size_t place = row * terms();
+        for (const NodeRuns::Run& run : runs_of(row).first(runs_of(row).size() - 1)) {
+            visit(run, place);
+            place += run.count;
         }
-        visit(bias_of(row));
+        visit(runs_of(row).back(), bias_of(row));
     }
     [[nodiscard]] bool serves_once() const noexcept { return !has_maker && applications == 1; }
     [[nodiscard]] bool is_sum() const noexcept { return weights() == 0; }
@@ -72,6 +81,7 @@ struct Input {
 struct FusedParts {
     std::uint32_t application;  // which it is a row of
     std::span<const Node> weights;
+    std::span<const NodeRuns::Run> runs;  // of the weights, and of the bias
     std::span<const Input> inputs;
     Node bias;
     Op activation;

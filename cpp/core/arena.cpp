@@ -122,6 +122,28 @@ std::vector<NodeId> Arena::dependents(std::span<const NodeId> sources) {
     return found;
 }
 
+void Arena::retain(const NodeRuns::Run& run) noexcept {
+    if (run.any_has(Flags::KeepsWrapper, &Page::flags)) [[unlikely]] {
+        run.for_each([this](Node node) { retain(node); });
+        return;
+    }
+    for (std::uint32_t& count : run.of(&Page::counts)) {
+        ++count;
+    }
+}
+
+void Arena::release_operands(const NodeRuns::Run& run, Waiting& waiting) noexcept {
+    const auto counts = run.of(&Page::counts);
+    if (run.any_has(Flags::KeepsWrapper, &Page::flags) || std::ranges::min(counts) == 1)
+        [[unlikely]] {
+        run.for_each([&](Node node) { release_operand(node, waiting); });
+        return;
+    }
+    for (std::uint32_t& count : counts) {
+        --count;
+    }
+}
+
 void Arena::set_callback(NodeId id, bool has_one) {
     show_hidden_nodes(id);
     const Node called = node(id);
@@ -184,12 +206,8 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
     application.rows[row].dot = no_node;
     AffineMap& map = maps_[application.map];
     if (--map.dots[row] == 0) {
-        bool stays_held = map.has_maker && is_current(application.map);
-        if (stays_held) {
-            for_each_parameter(map, row, [&](Node parameter) {
-                stays_held &= !parameter.has(Flags::KeepsWrapper);
-            });
-        }
+        const bool stays_held =
+            map.has_maker && is_current(application.map) && map.keeps_wrapper[row] == 0;
         if (!stays_held) {
             let_go_of_row(map, row, waiting);
         } else if (!map.may_be_idle) {
@@ -204,7 +222,9 @@ inline void Arena::leave_application(std::uint32_t number, std::size_t row,
 
 void Arena::let_go_of_row(AffineMap& map, std::size_t row, Waiting& waiting) noexcept {
     map.is_held[row] = 0;
-    for_each_parameter(map, row, [&](Node parameter) { release_operand(parameter, waiting); });
+    for (const NodeRuns::Run& run : map.runs_of(row)) {
+        release_operands(run, waiting);
+    }
 }
 
 void Arena::let_go_of_listed_rows() noexcept {
@@ -434,6 +454,8 @@ ArenaCounters Arena::counters() const noexcept {
     }
     for (const AffineMap& map : maps_.objects()) {
         counters.bytes += sizeof(AffineMap) + map.nodes.capacity() * sizeof(Node) +
+                          map.runs.capacity() * sizeof(NodeRuns::Run) +
+                          map.first_run.capacity() * sizeof(std::uint32_t) +
                           (map.data.capacity() + map.by_input.capacity() + map.current.capacity() +
                            map.grads.capacity()) *
                               sizeof(double);

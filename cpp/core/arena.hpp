@@ -203,6 +203,7 @@ public:
             hold_wrapper(referred);
         }
     }
+    void retain(const NodeRuns::Run& run) noexcept;
     void release(Node released) noexcept {
         if (--released.count() == 0) {
             reclaim(released);
@@ -280,6 +281,7 @@ private:
     void reclaim(Node dead, Waiting& waiting) noexcept;
     void release_operands_elsewhere(Node dead, Waiting& waiting) noexcept;
     void release_operand(Node operand, Waiting& waiting) noexcept;
+    void release_operands(const NodeRuns::Run& run, Waiting& waiting) noexcept;
     void leave_group(std::uint32_t number, Waiting& waiting) noexcept;
     [[nodiscard]] static std::uint32_t group_of(Node node) noexcept {
         return static_cast<std::uint32_t>(node.operands()[0]);
@@ -304,7 +306,9 @@ private:
     // Visit the weights and the bias of a row.
     template <typename Visitor>
     static void for_each_parameter(const AffineMap& map, std::size_t row, Visitor visit) {
-        map.for_each_place(row, [&](std::size_t i) { visit(map.nodes[i]); });
+        for (const NodeRuns::Run& run : map.runs_of(row)) {
+            run.for_each(visit);
+        }
     }
     // Whether any operand of the nodes that a fused one stands for satisfies the predicate.
     template <typename Predicate>

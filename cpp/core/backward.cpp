@@ -30,6 +30,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -524,22 +525,23 @@ private:
                 return false;
             }
         }
-        map.for_each_place(row, [&](std::size_t i) {
-            if (Page& page = *map.nodes[i].page; page.takes_marks) {
-                guarded_pages_.push_back(&page);
-                page.takes_marks = false;
+        for (const NodeRuns::Run& run : map.runs_of(row)) {
+            if (run.page->takes_marks) {
+                guarded_pages_.push_back(run.page);
+                run.page->takes_marks = false;
             }
-        });
+        }
         taken_rows_.push_back({&map, row});
         bool are_distinct = true;
-        map.for_each_place(row, [&](std::size_t i) {
-            const Node node = map.nodes[i];
-            are_distinct &= !node.is_taken();
-            map.grads[i] = node.grad_value();
-            node.set_taken(true);
+        map.for_each_run(row, [&](const NodeRuns::Run& run, std::size_t place) {
+            are_distinct &= !run.any_has(GradFlags::IsTaken, &Page::grad_flags);
+            std::ranges::copy(run.of(&Page::grads), map.grads.begin() + std::ptrdiff_t(place));
+            set_taken(run, true);
         });
         if (!are_distinct) {
-            map.for_each_place(row, [&](std::size_t i) { map.nodes[i].set_taken(false); });
+            for (const NodeRuns::Run& run : map.runs_of(row)) {
+                set_taken(run, false);
+            }
             taken_rows_.pop_back();
             return false;
         }
@@ -548,25 +550,31 @@ private:
     }
 
     [[nodiscard]] static bool is_any_taken(const AffineMap& map, std::size_t row) noexcept {
-        bool found = false;
-        map.for_each_place(row, [&](std::size_t i) { found |= map.nodes[i].is_taken(); });
-        return found;
+        return is_any_taken(map.runs_of(row));
     }
 
-    [[nodiscard]] static bool is_any_taken(const NodeRuns& nodes) noexcept {
-        bool found = false;
-        for (const NodeRuns::Run run : nodes) {
-            for (const GradFlags flags : run.of(&Page::grad_flags)) {
-                found |= has(flags, GradFlags::IsTaken);
-            }
+    template <typename Runs>
+    [[nodiscard]] static bool is_any_taken(const Runs& runs) noexcept {
+        return std::any_of(runs.begin(), runs.end(), [](const NodeRuns::Run& run) {
+            return run.any_has(GradFlags::IsTaken, &Page::grad_flags);
+        });
+    }
+
+    static void set_taken(const NodeRuns::Run& run, bool taken) noexcept {
+        for (GradFlags& flags : run.of(&Page::grad_flags)) {
+            set(flags, GradFlags::IsTaken, taken);
         }
-        return found;
     }
 
     void give_rows_back() noexcept {
         for (const auto [map, row] : taken_rows_) {
-            map->for_each_place(row,
-                                [map](std::size_t i) { give_back(map->nodes[i], map->grads[i]); });
+            map->for_each_run(row, [map](const NodeRuns::Run& run, std::size_t place) {
+                std::copy_n(map->grads.begin() + std::ptrdiff_t(place), run.count,
+                            run.of(&Page::grads).begin());
+                for (GradFlags& flags : run.of(&Page::grad_flags)) {
+                    set(flags, GradFlags::IsInteger | GradFlags::IsTaken, false);
+                }
+            });
             map->is_taken[row] = 0;
         }
         taken_rows_.clear();
@@ -593,17 +601,18 @@ private:
         map.is_taken.assign(map.rows(), 0);
         map.is_plain = true;
         map.is_unchanged = true;
-        const auto learn = [&map](std::size_t i) {
-            const Node node = map.nodes[i];
-            map.current[i] = node.data_value();
-            map.is_plain &= node.op() == Op::Leaf && !node.has(Flags::HasCallback);
-            map.is_unchanged &= std::bit_cast<std::uint64_t>(map.current[i]) ==
-                                    std::bit_cast<std::uint64_t>(map.data[i]) &&
-                                (i >= map.weights() || !node.has(Flags::IntegerData));
+        const auto learn = [&map](const NodeRuns::Run& run, std::size_t place) {
+            const auto data = run.of(&Page::data);
+            std::ranges::copy(data, map.current.begin() + std::ptrdiff_t(place));
+            map.is_plain &= run.page->kind == PageKind::Leaves &&
+                            !run.any_has(Flags::HasCallback, &Page::flags);
+            map.is_unchanged &=
+                std::memcmp(data.data(), map.data.data() + place, data.size_bytes()) == 0 &&
+                (place >= map.weights() || !run.any_has(Flags::IntegerData, &Page::flags));
         };
         for (std::size_t row = 0; row < map.rows(); ++row) {
             if (map.dots[row] > 0) {  // the others' parameters may be gone
-                map.for_each_place(row, learn);
+                map.for_each_run(row, learn);
             }
         }
         map.is_open = true;

@@ -28,14 +28,6 @@ namespace {
     return count;
 }
 
-[[nodiscard]] bool keeps_any_wrapper(const NodeRuns::Run& run) noexcept {
-    Flags flags_of_all = Flags::None;
-    for (const Flags flags : run.of(&Page::flags)) {
-        flags_of_all = flags_of_all | flags;
-    }
-    return has(flags_of_all, Flags::KeepsWrapper);
-}
-
 }  // namespace
 
 std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
@@ -55,13 +47,7 @@ std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
     }
     group.users = 1;
     for (const NodeRuns::Run& run : group.nodes) {
-        if (keeps_any_wrapper(run)) [[unlikely]] {
-            run.for_each([this](Node operand) { retain(operand); });
-        } else {
-            for (std::uint32_t& count : run.of(&Page::counts)) {
-                ++count;
-            }
-        }
+        retain(run);
     }
     return number;
 }
@@ -92,14 +78,7 @@ void Arena::leave_group(std::uint32_t number, Waiting& waiting) noexcept {
     OperandGroup& group = groups_[number];
     if (--group.users == 0) {
         for (const NodeRuns::Run& run : group.nodes) {
-            const auto counts = run.of(&Page::counts);
-            if (keeps_any_wrapper(run) || std::ranges::min(counts) == 1) [[unlikely]] {
-                run.for_each([&](Node operand) { release_operand(operand, waiting); });
-            } else {
-                for (std::uint32_t& count : counts) {
-                    --count;
-                }
-            }
+            release_operands(run, waiting);
         }
         groups_.give_back(number);
     }

@@ -25,6 +25,21 @@ public:
                 visit(Node(*page, first + i));
             }
         }
+        [[nodiscard]] static Run of_one(Node node) noexcept { return {node.page, node.slot, 1}; }
+        [[nodiscard]] NodeId first_id() const noexcept { return page->id_of(first); }
+        // Whether it would begin the next run.
+        [[nodiscard]] bool ends_before(const Run& next) const noexcept {
+            return page == next.page && first + count == next.first;
+        }
+        // Whether any of the flags is set in any of them.
+        template <FlagSet Set, typename Column>
+        [[nodiscard]] bool any_has(Set any, Column Page::* column) const noexcept {
+            Set all{};
+            for (const Set flags : of(column)) {
+                all = all | flags;
+            }
+            return has(all, any);
+        }
         // Their parts of a column.
         template <typename Column>
         [[nodiscard]] auto of(Column Page::* column) const noexcept {
@@ -33,10 +48,9 @@ public:
     };
 
     void clear() noexcept { runs_.clear(); }
-    void add(Node node) { add({node.page, node.slot, 1}); }
+    void add(Node node) { add(Run::of_one(node)); }
     void add(const Run& run) {
-        if (!runs_.empty() && runs_.back().page == run.page &&
-            runs_.back().first + runs_.back().count == run.first) {
+        if (!runs_.empty() && runs_.back().ends_before(run)) {
             runs_.back().count += run.count;
         } else {
             runs_.push_back(run);

@@ -82,9 +82,12 @@ private:
         AffineParameters parameters;
     };
 
-    // What a node is, or all nodes of a page are. Valid until the next call.
+    // What a node is, or nodes side by side are. Valid until the next call.
     [[nodiscard]] ValueId& known(NodeId id) {
         return known_on(Page::number_of(id))[Page::slot_of(id)];
+    }
+    [[nodiscard]] std::span<ValueId> known(const NodeRuns::Run& run) {
+        return known_on(run.page->number).subspan(run.first, run.count);
     }
     [[nodiscard]] std::span<ValueId, Page::slots> known_on(std::uint32_t page) {
         if (page >= first_known_.size()) {
@@ -141,34 +144,19 @@ private:
             return false;
         }
         const FusedParts parts = arena_.fused_parts(node);
-        return !parts.weights.empty() && are_old({&parts.bias, 1}) && are_old(parts.weights);
+        return !parts.weights.empty() && std::ranges::all_of(parts.runs, [this](const auto& run) {
+            return are_old(run);
+        });
     }
 
-    [[nodiscard]] bool are_old(std::span<const Node> nodes) {
-        while (!nodes.empty()) {
-            const auto together = first_on_one_page(nodes);
-            if (recorder_.is_new(together.front())) {
-                return false;
-            }
-            if (!inputs_are_new_) {  // one may be in the place of an old leaf
-                const auto known_there = known_on(Page::number_of(together.front().id));
-                if (std::ranges::any_of(together, [&](Node node) {
-                        return index_of(known_there[node.slot]) < result_.program.inputs;
-                    })) {
-                    return false;
-                }
-            }
-            nodes = nodes.subspan(together.size());
+    [[nodiscard]] bool are_old(const NodeRuns::Run& run) {
+        if (recorder_.is_new({*run.page, run.first})) {
+            return false;
         }
-        return true;
-    }
-
-    [[nodiscard]] static std::span<const Node> first_on_one_page(
-        std::span<const Node> nodes) noexcept {
-        const std::uint32_t page = Page::number_of(nodes.front().id);
-        const auto end = std::ranges::find_if(
-            nodes, [page](Node node) { return Page::number_of(node.id) != page; });
-        return {nodes.begin(), end};
+        // One may be an input in the place of an old leaf.
+        return inputs_are_new_ || std::ranges::none_of(known(run), [this](ValueId value) {
+            return index_of(value) < result_.program.inputs;
+        });
     }
 
     // Put rows together and capture their parameters.
@@ -185,12 +173,13 @@ private:
                 if (parts.application != application) {
                     break;
                 }
-                capture(parts.weights, layer.parameters.weights);
+                for (const NodeRuns::Run& run : parts.runs.first(parts.runs.size() - 1)) {
+                    capture(run, layer.parameters.weights);
+                }
             }
             layer.rows = i - layer.first;
             for (std::size_t row = layer.first; row < i; ++row) {
-                const Node bias = arena_.fused_parts(order_[row].node).bias;
-                capture({&bias, 1}, layer.parameters.biases);
+                capture(arena_.fused_parts(order_[row].node).runs.back(), layer.parameters.biases);
             }
             layers_.push_back(std::move(layer));
         }
@@ -202,25 +191,25 @@ private:
     }
 
     // Capture old nodes that are not captured yet, and append what they are.
-    void capture(std::span<const Node> old, ValueRanges& values) {
-        while (!old.empty()) {
-            const auto together = first_on_one_page(old);
-            const auto known_there = known_on(Page::number_of(together.front().id));
-            ValueRange range{unknown, 0};
-            for (const Node node : together) {
-                ValueId& value = known_there[node.slot];
-                if (value == unknown) {
-                    capture(value, node.id);
-                }
-                if (range.end() == index_of(value)) {
-                    ++range.count;
-                } else {
-                    values.append(range);
-                    range = {value, 1};
-                }
+    void capture(const NodeRuns::Run& old, ValueRanges& values) {
+        const std::span<ValueId> their_values = known(old);
+        if (std::ranges::all_of(their_values, [](ValueId value) { return value == unknown; })) {
+            const ValueRange range{result_.program.captured_value(result_.captured.size()),
+                                   old.count};
+            result_.captured.resize(result_.captured.size() + old.count);
+            const std::span<NodeId> ids = std::span(result_.captured).last(old.count);
+            for (std::uint32_t i = 0; i < old.count; ++i) {
+                their_values[i] = range[i];
+                ids[i] = old.page->id_of(old.first + i);
             }
             values.append(range);
-            old = old.subspan(together.size());
+            return;
+        }
+        for (std::uint32_t i = 0; i < old.count; ++i) {
+            if (their_values[i] == unknown) {
+                capture(their_values[i], old.page->id_of(old.first + i));
+            }
+            values.append(their_values[i]);
         }
     }
 
