@@ -224,7 +224,11 @@ py::list Compiled::call(const Arguments& arguments) {
     return results;
 }
 
-void Compiled::run(const LanePlan& plan, Batch& batch) const {
+void Compiled::run(const LanePlan::Wish& wish, Batch& batch) {
+    if (batch.samples == 0) {
+        return;
+    }
+    const LanePlan& plan = lane_plan(wish);
     if (work_of(program(), batch.samples) < long_run) {
         plan.run(batch);
         return;
@@ -276,7 +280,6 @@ py::object Compiled::scaled_sum(const Arguments& arguments, double scale) {
     auto& [values, adjoints, workspace] = *memory;
     set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program(), values, false);
-    const LanePlan& plan = lane_plan({std::move(made.varying), has_gradients, false});
     adjoints.assign(has_gradients ? program().values : 0, 0.0);
     double sum = 0.0;
     Batch batch;
@@ -286,7 +289,7 @@ py::object Compiled::scaled_sum(const Arguments& arguments, double scale) {
     batch.adjoints = has_gradients ? adjoints.data() : nullptr;
     batch.seed = scale;
     batch.sums = &sum;
-    run(plan, batch);
+    run({std::move(made.varying), has_gradients, false}, batch);
     py::object result = differentiated(arguments, sum * scale, adjoints);
     idle_.give_back(std::move(memory));
     return result;
@@ -297,14 +300,13 @@ py::object Compiled::map(const Arguments& arguments) {
     std::vector<double>& values = memory->values;
     set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program(), values, false);
-    const LanePlan& plan = lane_plan({std::move(made.varying), false, false});
     py::array_t<double> outputs({program().outputs.size(), arguments.samples()});
     Batch batch;
     batch.samples = arguments.samples();
     batch.matrices = made.matrices;
     batch.values = values.data();
     batch.outputs = outputs.mutable_data();
-    run(plan, batch);
+    run({std::move(made.varying), false, false}, batch);
     idle_.give_back(std::move(memory));
     return outputs;
 }
@@ -347,7 +349,6 @@ py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
     std::vector<double>& values = memory->values;
     set_values(arguments, *memory);
     Matrices made = matrices_of(arguments, program(), values, true);
-    const LanePlan& plan = lane_plan({std::move(made.varying), false, true});
     py::array_t<double> outputs(static_cast<py::ssize_t>(arguments.samples()));
     std::size_t matrix = 0;
     const py::object grads = arguments.map([&](const Leaf& leaf) -> py::object {
@@ -362,7 +363,7 @@ py::tuple Compiled::map_value_and_grad(const Arguments& arguments) {
     batch.matrices = made.matrices;
     batch.values = values.data();
     batch.outputs = outputs.mutable_data();
-    run(plan, batch);
+    run({std::move(made.varying), false, true}, batch);
     idle_.give_back(std::move(memory));
     return py::make_tuple(outputs, grads);
 }

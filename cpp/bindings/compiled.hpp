@@ -85,7 +85,7 @@ private:
     [[nodiscard]] py::object differentiated(const Arguments& arguments, double data,
                                             std::vector<double>& adjoints) const;
     [[nodiscard]] py::object scaled_sum(const Arguments& arguments, double scale);
-    void run(const LanePlan& plan, Batch& batch) const;
+    void run(const LanePlan::Wish& wish, Batch& batch);
 
     Prepared prepared_;
     std::unique_ptr<Prepared> reordered_;  // for one sample, once it is needed

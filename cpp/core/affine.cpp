@@ -77,6 +77,7 @@ std::uint32_t Arena::make_map(std::span<const Node> nodes, std::span<const Op> a
         }
     }
     map.version = watched ? weights_version_ : 0;
+    map.position = pages_opened_;
     map.has_maker = true;
     map.scale = scale;
     map.scale_grad = Scalar::integer(0.0);
@@ -102,6 +103,7 @@ FusedParts Arena::fused_parts(Node dot) noexcept {
             map.runs_of(row),
             parts.inputs,
             map.nodes[map.bias_of(row)],
+            map.position,
             map.activations[row],
             map.scale};
 }

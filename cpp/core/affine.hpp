@@ -26,6 +26,7 @@ struct AffineMap {
     std::vector<double> by_input;     // of the weights alone, input after input
     std::vector<Op> activations;      // unary operations or no_activation, one a row
     std::uint64_t version = 0;        // of the watched weights; 0, as never, if these are not
+    std::uint64_t position = 0;       // that no page had exceeded when the map was made
     std::vector<std::uint32_t> dots;  // that live, of each row
     std::vector<char> is_held;        // whether the map holds a count of the row's nodes
     std::vector<char> keeps_wrapper;  // whether one of these does, if the map is watched
@@ -84,6 +85,7 @@ struct FusedParts {
     std::span<const NodeRuns::Run> runs;  // of the weights, and of the bias
     std::span<const Input> inputs;
     Node bias;
+    std::uint64_t position;  // that none of the pages of weights and bias exceeds
     Op activation;
     double scale;
 };

@@ -37,7 +37,7 @@ std::uint32_t Arena::make_group(std::vector<NodeId> operands) {
         group.nodes.clear();
         for (std::span<const NodeId> rest = operands; !rest.empty();) {
             const std::uint32_t count = count_side_by_side(rest);
-            group.nodes.add({&page(rest.front()), Page::slot_of(rest.front()), count});
+            group.nodes.add({&page(rest.front()), rest.front(), count});
             rest = rest.subspan(count);
         }
         group.ids = std::move(operands);

@@ -16,20 +16,22 @@ class NodeRuns {
 public:
     struct Run {
         Page* page;
-        std::uint32_t first;  // slot
+        NodeId first;
         std::uint32_t count;
 
         template <typename Visitor>
         void for_each(Visitor visit) const {
             for (std::uint32_t i = 0; i < count; ++i) {
-                visit(Node(*page, first + i));
+                visit(Node(*page, (*this)[i]));
             }
         }
-        [[nodiscard]] static Run of_one(Node node) noexcept { return {node.page, node.slot, 1}; }
-        [[nodiscard]] NodeId first_id() const noexcept { return page->id_of(first); }
+        [[nodiscard]] static Run of_one(Node node) noexcept { return {node.page, node.id, 1}; }
+        [[nodiscard]] NodeId operator[](std::uint32_t i) const noexcept {
+            return NodeId{static_cast<std::uint32_t>(first) + i};
+        }
         // Whether it would begin the next run.
         [[nodiscard]] bool ends_before(const Run& next) const noexcept {
-            return page == next.page && first + count == next.first;
+            return page == next.page && (*this)[count] == next.first;
         }
         // Whether any of the flags is set in any of them.
         template <FlagSet Set, typename Column>
@@ -43,7 +45,7 @@ public:
         // Their parts of a column.
         template <typename Column>
         [[nodiscard]] auto of(Column Page::* column) const noexcept {
-            return std::span(page->*column).subspan(first, count);
+            return std::span(page->*column).subspan(Page::slot_of(first), count);
         }
     };
 

@@ -10,12 +10,15 @@ namespace {
 
 using Kind = Instruction::Kind;
 
-// For each value, the number of the instruction that has it as an operand; of several, any.
-std::vector<std::uint32_t> find_users(const Program& program) {
-    std::vector<std::uint32_t> users(program.values, Program::no_instruction);
+// For each computed value, the number of the instruction that has it as an operand; of several, any.
+ComputedNotes<std::uint32_t> find_users(const Program& program) {
+    ComputedNotes<std::uint32_t> users(program.first_computed(), program.values,
+                                       Program::no_instruction);
     for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
         for (const ValueId operand : program.operands_of(program.instructions[i])) {
-            users[index_of(operand)] = i;
+            if (users.has(operand)) {
+                users[operand] = i;
+            }
         }
     }
     return users;
@@ -35,7 +38,7 @@ Program fold_activations(Program program) {
     const auto activation = [&](const Instruction& affine) {
         Op op = Instruction::no_activation;
         for (std::uint32_t row = 0; row < affine.results; ++row) {
-            const std::size_t result = index_of(affine.first_result) + row;
+            const ValueId result{static_cast<std::uint32_t>(affine.first_result) + row};
             if (uses[result] != 1 || users[result] == Program::no_instruction) {
                 return Instruction::no_activation;
             }
@@ -66,7 +69,7 @@ Program fold_activations(Program program) {
         }
         for (std::uint32_t row = 0; row < instruction.results; ++row) {
             const ValueId result{static_cast<std::uint32_t>(instruction.first_result) + row};
-            const std::uint32_t user = users[index_of(result)];
+            const std::uint32_t user = users[result];
             is_folded[user] = 1;
             rewriter.rename(program.instructions[user].first_result, rewriter(result));
         }

@@ -57,11 +57,10 @@ private:
     static constexpr std::size_t fewest_terms = 4;
 
     [[nodiscard]] const Instruction* only_use_of(ValueId value, Op op) const noexcept {
-        const std::uint32_t definition = definitions_[index_of(value)];
-        if (definition == Program::no_instruction || uses_[index_of(value)] != 1) {
+        if (!uses_.has(value) || uses_[value] != 1) {
             return nullptr;
         }
-        const Instruction& it = program_.instructions[definition];
+        const Instruction& it = program_.instructions[definitions_[value]];
         return it.kind == Kind::Apply && it.op == op ? &it : nullptr;
     }
 
@@ -168,8 +167,8 @@ private:
     };
 
     const Program& program_;
-    std::vector<std::uint32_t> uses_;
-    std::vector<std::uint32_t> definitions_;
+    ComputedNotes<std::uint32_t> uses_;
+    ComputedNotes<std::uint32_t> definitions_;
     std::vector<char> is_part_;      // of a Dot that has been found, but not its end
     std::vector<ValueId> operands_;  // of the Dots that have been found
     std::vector<const Instruction*> parts_;

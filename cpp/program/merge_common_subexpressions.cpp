@@ -13,10 +13,11 @@ class Known {
 public:
     explicit Known(const Program& program)
         : program_(program),
-          same_(program.values),
+          same_(program.first_computed(), program.values, ValueId{0}),
           slots_(std::bit_ceil(2 * program.instructions.size() + 2), none) {
-        for (std::uint32_t i = 0; i < program.values; ++i) {
-            same_[i] = ValueId{i};
+        for (auto i = static_cast<std::uint32_t>(program.first_computed()); i < program.values;
+             ++i) {
+            same_[ValueId{i}] = ValueId{i};
         }
     }
 
@@ -29,7 +30,7 @@ public:
             const Instruction& candidate = program_.instructions[slots_[place]];
             if (are_same(candidate, wanted)) {
                 for (std::uint32_t row = 0; row < wanted.results; ++row) {
-                    same_[index_of(wanted.first_result) + row] =
+                    same_[ValueId{static_cast<std::uint32_t>(wanted.first_result) + row}] =
                         ValueId{static_cast<std::uint32_t>(candidate.first_result) + row};
                 }
                 return slots_[place];
@@ -42,7 +43,7 @@ public:
 
     // The first value that is the same.
     [[nodiscard]] ValueId first_same(ValueId value) const noexcept {
-        return same_[index_of(value)];
+        return same_.has(value) ? same_[value] : value;
     }
 
 private:
@@ -87,7 +88,7 @@ private:
     }
 
     const Program& program_;
-    std::vector<ValueId> same_;
+    ComputedNotes<ValueId> same_;
     std::vector<std::uint32_t> slots_;
 };
 

@@ -239,12 +239,11 @@ bool Program::is_well_formed(const Instruction& instruction) const noexcept {
 
 std::vector<std::vector<std::size_t>> Program::listing_sources() const {
     constexpr std::size_t first_line = 2;  // of an instruction
-    const std::vector<std::uint32_t> definitions = find_definitions();
+    const ComputedNotes<std::uint32_t> definitions = find_definitions();
     std::vector<std::vector<std::size_t>> sources(first_line);
     const auto line_of = [&](ValueId value) -> std::size_t {
-        const std::uint32_t definition = definitions[index_of(value)];
-        if (definition != no_instruction) {
-            return first_line + definition;
+        if (definitions.has(value)) {
+            return first_line + definitions[value];
         }
         return is_captured(value) ? 1 : 0;
     };
@@ -281,22 +280,24 @@ std::vector<char> Program::find_weights() const {
     return is_weight;
 }
 
-std::vector<std::uint32_t> Program::count_uses() const {
-    std::vector<std::uint32_t> uses(values);
-    for (const ValueId operand : operands) {
-        ++uses[index_of(operand)];
-    }
-    for (const ValueId output : outputs) {
-        ++uses[index_of(output)];
+ComputedNotes<std::uint32_t> Program::count_uses() const {
+    ComputedNotes<std::uint32_t> uses(first_computed(), values, 0);
+    for (const std::vector<ValueId>* const users : {&operands, &outputs}) {
+        for (const ValueId used : *users) {
+            if (uses.has(used)) {
+                ++uses[used];
+            }
+        }
     }
     return uses;
 }
 
-std::vector<std::uint32_t> Program::find_definitions() const {
-    std::vector<std::uint32_t> definitions(values, no_instruction);
+ComputedNotes<std::uint32_t> Program::find_definitions() const {
+    ComputedNotes<std::uint32_t> definitions(first_computed(), values, no_instruction);
     for (std::uint32_t i = 0; i < instructions.size(); ++i) {
         for (std::uint32_t row = 0; row < instructions[i].results; ++row) {
-            definitions[index_of(instructions[i].first_result) + row] = i;
+            definitions[ValueId{static_cast<std::uint32_t>(instructions[i].first_result) + row}] =
+                i;
         }
     }
     return definitions;
@@ -305,15 +306,12 @@ std::vector<std::uint32_t> Program::find_definitions() const {
 std::string Program::listing() const { return Listing(*this).text(); }
 
 Rewriter::Rewriter(const Program& from)
-    : from_(from), renamed_(from.values), parameters_(from.parameters.size(), none) {
+    : from_(from), renamed_(from.first_computed(), from.values, ValueId{0}), parameters_(from.parameters.size(), none) {
     to_.inputs = from.inputs;
     to_.captured = from.captured;
     to_.values = from.inputs + from.captured;
     to_.instructions.reserve(from.instructions.size());
     to_.operands.reserve(from.operands.size());
-    for (std::uint32_t i = 0; i < to_.values; ++i) {
-        renamed_[i] = ValueId{i};
-    }
 }
 
 void Rewriter::copy(const Instruction& instruction) {
@@ -337,8 +335,8 @@ void Rewriter::copy(const Instruction& instruction, std::span<const ValueId> old
     }
     const ValueId first = to_.append(copied, buffer_);
     for (std::uint32_t row = 0; row < instruction.results; ++row) {
-        renamed_[index_of(instruction.first_result) + row] =
-            ValueId{static_cast<std::uint32_t>(first) + row};
+        rename(ValueId{static_cast<std::uint32_t>(instruction.first_result) + row},
+               ValueId{static_cast<std::uint32_t>(first) + row});
     }
 }
 

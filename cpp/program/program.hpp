@@ -52,6 +52,27 @@ struct AffineParameters {
     friend bool operator==(const AffineParameters&, const AffineParameters&) = default;
 };
 
+// What a pass notes of each value that is computed. Inputs and captured nodes, which may be many
+// more, take no room.
+template <typename Note>
+class ComputedNotes {
+public:
+    ComputedNotes(std::size_t first_computed, std::size_t values, Note note)
+        : first_(first_computed), notes_(values - first_computed, note) {}
+
+    [[nodiscard]] bool has(ValueId value) const noexcept { return index_of(value) >= first_; }
+    [[nodiscard]] Note& operator[](ValueId computed) noexcept {
+        return notes_[index_of(computed) - first_];
+    }
+    [[nodiscard]] const Note& operator[](ValueId computed) const noexcept {
+        return notes_[index_of(computed) - first_];
+    }
+
+private:
+    std::size_t first_;
+    std::vector<Note> notes_;
+};
+
 struct Program {
     std::uint32_t inputs = 0;
     std::uint32_t captured = 0;
@@ -78,6 +99,11 @@ struct Program {
         return index_of(value) >= inputs && index_of(value) < std::size_t{inputs} + captured;
     }
 
+    // Where the results of instructions begin.
+    [[nodiscard]] std::size_t first_computed() const noexcept {
+        return std::size_t{inputs} + captured;
+    }
+
     // No value is beyond this one.
     static constexpr ValueId last_value{0xFFFFFFF0};
 
@@ -92,11 +118,11 @@ struct Program {
 
     // Whether each value may be a weight: it is captured or constant.
     [[nodiscard]] std::vector<char> find_weights() const;
-    // How often each value is an operand or an output.
-    [[nodiscard]] std::vector<std::uint32_t> count_uses() const;
+    // How often each computed value is an operand or an output.
+    [[nodiscard]] ComputedNotes<std::uint32_t> count_uses() const;
     // The number of the instruction that each value is a result of; none for inputs and captured.
     static constexpr std::uint32_t no_instruction = 0xFFFFFFFF;
-    [[nodiscard]] std::vector<std::uint32_t> find_definitions() const;
+    [[nodiscard]] ComputedNotes<std::uint32_t> find_definitions() const;
 
     // The instructions, a line each, after one for the inputs and one for the captured nodes and
     // before one for the outputs.
@@ -111,8 +137,10 @@ public:
     explicit Rewriter(const Program& from);
 
     // What a value of the old program is in the new one.
-    [[nodiscard]] ValueId operator()(ValueId old) const noexcept { return renamed_[index_of(old)]; }
-    void rename(ValueId old, ValueId renamed) noexcept { renamed_[index_of(old)] = renamed; }
+    [[nodiscard]] ValueId operator()(ValueId old) const noexcept {
+        return renamed_.has(old) ? renamed_[old] : old;
+    }
+    void rename(ValueId old, ValueId renamed) noexcept { renamed_[old] = renamed; }
 
     // Take the instruction over, with other operands if given.
     void copy(const Instruction& instruction);
@@ -130,7 +158,7 @@ private:
 
     const Program& from_;
     Program to_;
-    std::vector<ValueId> renamed_;
+    ComputedNotes<ValueId> renamed_;
     std::vector<std::uint32_t> parameters_;  // of the new program that are those of the old one
     std::vector<ValueId> buffer_;
 };

@@ -87,7 +87,7 @@ private:
         return known_on(Page::number_of(id))[Page::slot_of(id)];
     }
     [[nodiscard]] std::span<ValueId> known(const NodeRuns::Run& run) {
-        return known_on(run.page->number).subspan(run.first, run.count);
+        return known_on(Page::number_of(run.first)).subspan(Page::slot_of(run.first), run.count);
     }
     [[nodiscard]] std::span<ValueId, Page::slots> known_on(std::uint32_t page) {
         if (page >= first_known_.size()) {
@@ -144,9 +144,9 @@ private:
             return false;
         }
         const FusedParts parts = arena_.fused_parts(node);
-        return !parts.weights.empty() && std::ranges::all_of(parts.runs, [this](const auto& run) {
-            return are_old(run);
-        });
+        return !parts.weights.empty() &&
+               (parts.position <= recorder_.start_ ||
+                std::ranges::all_of(parts.runs, [this](const auto& run) { return are_old(run); }));
     }
 
     [[nodiscard]] bool are_old(const NodeRuns::Run& run) {
@@ -200,14 +200,14 @@ private:
             const std::span<NodeId> ids = std::span(result_.captured).last(old.count);
             for (std::uint32_t i = 0; i < old.count; ++i) {
                 their_values[i] = range[i];
-                ids[i] = old.page->id_of(old.first + i);
+                ids[i] = old[i];
             }
             values.append(range);
             return;
         }
         for (std::uint32_t i = 0; i < old.count; ++i) {
             if (their_values[i] == unknown) {
-                capture(their_values[i], old.page->id_of(old.first + i));
+                capture(their_values[i], old[i]);
             }
             values.append(their_values[i]);
         }

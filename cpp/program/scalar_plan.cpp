@@ -97,7 +97,7 @@ ScalarPlan::ScalarPlan(const Program& program, const WeightTables& tables,
     if (!has_other_backward_order_) {
         other_backward_order_ = {};
     }
-    const std::vector<std::uint32_t> uses = program.count_uses();
+    const ComputedNotes<std::uint32_t> uses = program.count_uses();
     for (Order* const order : {&order_, &other_backward_order_}) {
         if (runs_in_runs_) {
             order->put_into_runs();
@@ -141,7 +141,7 @@ void ScalarPlan::Order::put_into_runs() {
     steps = {};
 }
 
-void ScalarPlan::Order::find_ways(std::span<const std::uint32_t> uses,
+void ScalarPlan::Order::find_ways(const ComputedNotes<std::uint32_t>& uses,
                                   std::span<const char> gradients) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
         Step& step = steps[i];
@@ -154,7 +154,7 @@ void ScalarPlan::Order::find_ways(std::span<const std::uint32_t> uses,
         const bool is_y = follows && is_binary(op) && step.y == steps[i - 1].result;
         const bool is_fixed = is_binary(op) && gradients[step.y] == 0;
         const bool is_only =
-            follows && uses[steps[i - 1].result] == (is_x ? 1U : 0U) + (is_y ? 1U : 0U);
+            follows && uses[ValueId{steps[i - 1].result}] == (is_x ? 1U : 0U) + (is_y ? 1U : 0U);
         Way way = is_fixed ? Way::PlainFixed : Way::Plain;
         if (is_x && is_y) {
             way = is_only ? Way::OnlyBoth : Way::Both;

@@ -101,7 +101,7 @@ private:
         std::vector<Operands> operands;  // of the steps of all runs
 
         void put_into_runs();
-        void find_ways(std::span<const std::uint32_t> uses, std::span<const char> gradients);
+        void find_ways(const ComputedNotes<std::uint32_t>& uses, std::span<const char> gradients);
     };
 
     [[nodiscard]] const Order& backward_order() const noexcept {

@@ -150,7 +150,7 @@ std::optional<Program> put_alike_together(const Program& program) {
 }
 
 Program follow_chains(const Program& program) {
-    const std::vector<std::uint32_t> giver_of = program.find_definitions();
+    const ComputedNotes<std::uint32_t> giver_of = program.find_definitions();
     std::vector<std::uint32_t> depth(program.values, 0);
     for (const Instruction& instruction : program.instructions) {
         std::uint32_t deepest = 0;
@@ -171,9 +171,11 @@ Program follow_chains(const Program& program) {
     };
     std::vector<Visit> visits;
     const auto begin = [&](ValueId value) {
-        const std::uint32_t number = giver_of[index_of(value)];
-        if (number == Program::no_instruction || is_begun[number] != 0 ||
-            program.instructions[number].kind == Kind::Constant) {
+        if (!giver_of.has(value)) {
+            return;
+        }
+        const std::uint32_t number = giver_of[value];
+        if (is_begun[number] != 0 || program.instructions[number].kind == Kind::Constant) {
             return;
         }
         is_begun[number] = 1;
