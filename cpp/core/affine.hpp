@@ -19,22 +19,22 @@ namespace mgx {
 struct AffineMap {
     static constexpr Op no_activation = Op::Leaf;
 
-    std::vector<Node> nodes;          // the weights, row after row, then the biases
-    std::vector<NodeRuns::Run> runs;  // of each row in turn: of its weights, and of its bias
+    std::vector<Node> nodes;               // the weights, row after row, then the biases
+    std::vector<NodeRuns::Run> runs;       // of each row in turn: of its weights, and of its bias
     std::vector<std::uint32_t> first_run;  // of each row, and the end
-    std::vector<double> data;         // of the nodes
-    std::vector<double> by_input;     // of the weights alone, input after input
-    std::vector<Op> activations;      // unary operations or no_activation, one a row
-    std::uint64_t version = 0;        // of the watched weights; 0, as never, if these are not
-    std::uint64_t position = 0;       // that no page had exceeded when the map was made
-    std::vector<std::uint32_t> dots;  // that live, of each row
-    std::vector<char> is_held;        // whether the map holds a count of the row's nodes
-    std::vector<char> keeps_wrapper;  // whether one of these does, if the map is watched
-    std::uint32_t applications = 0;   // that live
-    bool has_maker = false;           // who may apply the map again
-    bool may_be_idle = false;         // it is in the arena's list of such maps
-    double scale = 1.0;               // which a mean, whose map serves but once, multiplies
-    Scalar scale_grad;                // its sum by, and what a sweep has passed to it
+    std::vector<double> data;              // of the nodes
+    std::vector<double> by_input;          // of the weights alone, input after input
+    std::vector<Op> activations;           // unary operations or no_activation, one a row
+    std::uint64_t version = 0;             // of the watched weights; 0, as never, if these are not
+    std::uint64_t position = 0;            // that no page had exceeded when the map was made
+    std::vector<std::uint32_t> dots;       // that live, of each row
+    std::vector<char> is_held;             // whether the map holds a count of the row's nodes
+    std::vector<char> keeps_wrapper;       // whether one of these does, if the map is watched
+    std::uint32_t applications = 0;        // that live
+    bool has_maker = false;                // who may apply the map again
+    bool may_be_idle = false;              // it is in the arena's list of such maps
+    double scale = 1.0;                    // which a mean, whose map serves but once, multiplies
+    Scalar scale_grad;                     // its sum by, and what a sweep has passed to it
 
     // What the backward sweep that is running knows of the map.
     bool is_open = false;         // the rest is valid

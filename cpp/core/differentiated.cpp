@@ -19,9 +19,14 @@ namespace {
 // How many of the first nodes lie side by side on one page.
 [[nodiscard]] std::uint32_t count_side_by_side(std::span<const NodeId> ids) noexcept {
     const auto first = static_cast<std::uint32_t>(ids.front());
-    const std::size_t most =
-        std::min<std::size_t>(ids.size(), Page::slots - Page::slot_of(ids.front()));
-    std::uint32_t count = 1;
+    const auto most = static_cast<std::uint32_t>(
+        std::min<std::size_t>(ids.size(), Page::slots - Page::slot_of(ids.front())));
+    // Mostly all do, which is told side by side.
+    std::uint32_t differences = 0;
+    for (std::uint32_t i = 1; i < most; ++i) {
+        differences |= static_cast<std::uint32_t>(ids[i]) ^ (first + i);
+    }
+    std::uint32_t count = differences == 0 ? most : 1;
     while (count < most && static_cast<std::uint32_t>(ids[count]) == first + count) {
         ++count;
     }

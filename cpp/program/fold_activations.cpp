@@ -10,7 +10,8 @@ namespace {
 
 using Kind = Instruction::Kind;
 
-// For each computed value, the number of the instruction that has it as an operand; of several, any.
+// For each computed value, the number of the instruction that has it as an operand; of several,
+// any.
 ComputedNotes<std::uint32_t> find_users(const Program& program) {
     ComputedNotes<std::uint32_t> users(program.first_computed(), program.values,
                                        Program::no_instruction);

@@ -306,7 +306,9 @@ ComputedNotes<std::uint32_t> Program::find_definitions() const {
 std::string Program::listing() const { return Listing(*this).text(); }
 
 Rewriter::Rewriter(const Program& from)
-    : from_(from), renamed_(from.first_computed(), from.values, ValueId{0}), parameters_(from.parameters.size(), none) {
+    : from_(from),
+      renamed_(from.first_computed(), from.values, ValueId{0}),
+      parameters_(from.parameters.size(), none) {
     to_.inputs = from.inputs;
     to_.captured = from.captured;
     to_.values = from.inputs + from.captured;

@@ -155,8 +155,8 @@ private:
         }
         // One may be an input in the place of an old leaf.
         return inputs_are_new_ || std::ranges::none_of(known(run), [this](ValueId value) {
-            return index_of(value) < result_.program.inputs;
-        });
+                   return index_of(value) < result_.program.inputs;
+               });
     }
 
     // Put rows together and capture their parameters.
@@ -193,7 +193,11 @@ private:
     // Capture old nodes that are not captured yet, and append what they are.
     void capture(const NodeRuns::Run& old, ValueRanges& values) {
         const std::span<ValueId> their_values = known(old);
-        if (std::ranges::all_of(their_values, [](ValueId value) { return value == unknown; })) {
+        std::uint32_t differences = 0;
+        for (const ValueId value : their_values) {
+            differences |= static_cast<std::uint32_t>(value) ^ static_cast<std::uint32_t>(unknown);
+        }
+        if (differences == 0) {
             const ValueRange range{result_.program.captured_value(result_.captured.size()),
                                    old.count};
             result_.captured.resize(result_.captured.size() + old.count);
