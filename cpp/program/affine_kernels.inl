@@ -420,9 +420,10 @@ void affine(const AffineBlock& block, double* results, std::size_t lanes) noexce
 // from `lane` on. Every eighth lane is added to the same partial sum, and these in pairs.
 template <class NumbersAt>
 MGX_ALWAYS_INLINE void add_sums_over_lanes(std::size_t count, std::size_t samples,
-                                           const NumbersAt& numbers_at, double* sums) {
+                                           const NumbersAt& read, double* sums) {
     constexpr std::size_t group_vectors = lane_group / vector_width;
     for_each_part<8 / group_vectors>(count, [&](std::size_t first, auto number) {
+        const NumbersAt numbers_at = read;  // where nothing that is stored can change it
         Vector vectors[number.value][group_vectors] = {};
         std::size_t lane = 0;
         for (; lane + lane_group <= samples; lane += lane_group) {
@@ -461,14 +462,14 @@ void add_lane_sums(const double* vectors, std::size_t stride, std::size_t count,
                    std::size_t samples, double* sums) noexcept {
     add_sums_over_lanes(
         count, samples,
-        [&](std::size_t i, std::size_t lane) { return load(vectors + i * stride + lane); }, sums);
+        [=](std::size_t i, std::size_t lane) { return load(vectors + i * stride + lane); }, sums);
 }
 
 void add_rectified_lane_sums(const double* results, double* adjoints, std::size_t stride,
                              std::size_t count, std::size_t samples, double* sums) noexcept {
     add_sums_over_lanes(
         count, samples,
-        [&](std::size_t i, std::size_t lane) {
+        [=](std::size_t i, std::size_t lane) {
             double* const at = adjoints + i * stride + lane;
             const Vector adjoint =
                 load(at) * derivative_of_rectified(load(results + i * stride + lane));
@@ -485,8 +486,8 @@ void add_grads_of_few_rows(const AffineBlock& block, const double* adjoints, std
         const double* const row_adjoints = adjoints + row * block.stride;
         add_sums_over_lanes(
             block.terms, samples,
-            [&](std::size_t term, std::size_t lane) {
-                return load(row_adjoints + lane) * load(block.inputs[term] + lane);
+            [row_adjoints, inputs = block.inputs](std::size_t term, std::size_t lane) {
+                return load(row_adjoints + lane) * load(inputs[term] + lane);
             },
             weight_grads + row * block.terms);
     }
