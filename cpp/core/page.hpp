@@ -7,6 +7,7 @@
 // numbers alone, of thousands of parameters.
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/flags.hpp"
@@ -67,6 +68,9 @@ struct alignas(64) Page {
         return NodeId{number << slot_bits | slot};
     }
 };
+
+static_assert(sizeof(Page) == std::size_t{40} * Page::slots,
+              "a node takes 31 bytes, a wrapper 8, and the page itself the last one");
 
 // A doubly linked list of pages, in which the pages themselves are the links.
 class PageList {
