@@ -8,6 +8,7 @@
 
 namespace mgx {
 
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): Python's allocators make it
 struct ValueObject {
     PyObject_HEAD
     Node node;             // none until a subclass has called super().__init__

@@ -62,7 +62,7 @@ std::uint32_t Arena::make_map(std::span<const Node> nodes, std::span<const Op> a
     const std::size_t terms = map.terms();
     for (std::size_t row = 0; row < rows; ++row) {
         map.for_each_run(row, [&](const NodeRuns::Run& run, std::size_t place) {
-            std::ranges::copy(run.of(&Page::data), map.data.begin() + std::ptrdiff_t(place));
+            std::ranges::copy(run.of(&Page::data), std::span(map.data).subspan(place).begin());
             if (run.any_has(Flags::KeepsWrapper, &Page::flags)) {
                 map.keeps_wrapper[row] = 1;
             }

@@ -28,9 +28,9 @@
 #include "core/backward.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -535,7 +535,7 @@ private:
         bool are_distinct = true;
         map.for_each_run(row, [&](const NodeRuns::Run& run, std::size_t place) {
             are_distinct &= !run.any_has(GradFlags::IsTaken, &Page::grad_flags);
-            std::ranges::copy(run.of(&Page::grads), map.grads.begin() + std::ptrdiff_t(place));
+            std::ranges::copy(run.of(&Page::grads), std::span(map.grads).subspan(place).begin());
             set_taken(run, true);
         });
         if (!are_distinct) {
@@ -569,8 +569,8 @@ private:
     void give_rows_back() noexcept {
         for (const auto [map, row] : taken_rows_) {
             map->for_each_run(row, [map](const NodeRuns::Run& run, std::size_t place) {
-                std::copy_n(map->grads.begin() + std::ptrdiff_t(place), run.count,
-                            run.of(&Page::grads).begin());
+                std::ranges::copy(std::span(map->grads).subspan(place, run.count),
+                                  run.of(&Page::grads).begin());
                 for (GradFlags& flags : run.of(&Page::grad_flags)) {
                     set(flags, GradFlags::IsInteger | GradFlags::IsTaken, false);
                 }
@@ -603,7 +603,7 @@ private:
         map.is_unchanged = true;
         const auto learn = [&map](const NodeRuns::Run& run, std::size_t place) {
             const auto data = run.of(&Page::data);
-            std::ranges::copy(data, map.current.begin() + std::ptrdiff_t(place));
+            std::ranges::copy(data, std::span(map.current).subspan(place).begin());
             map.is_plain &= run.page->kind == PageKind::Leaves &&
                             !run.any_has(Flags::HasCallback, &Page::flags);
             map.is_unchanged &=
