@@ -317,6 +317,39 @@ def test_empty_batches(shape: tuple[int, ...]) -> None:
         compiled.mean(X)
 
 
+def test_empty_batches_beside_what_is_shared() -> None:
+    w, shared = Value(2.0), Value(3.0)
+    compiled = mgx.compile(lambda x, s, k: w * x * s + k)
+    nothing = np.empty(0)
+    result = compiled.sum(nothing, shared, 4.0)
+    result.backward()
+    assert (result.data, w.grad, shared.grad) == (0.0, 0.0, 0.0)
+    assert compiled.map(nothing, shared, 4.0).shape == (0,)
+    values, (of_x, of_s, of_k) = compiled.map_value_and_grad(nothing, 3.0, 4.0)
+    assert [a.shape for a in (values, of_x, of_s, of_k)] == [(0,)] * 4
+
+
+def test_empty_batches_between_others() -> None:
+    w = Value(2.0)
+    compiled = mgx.compile(lambda x: w * x)
+    for X in ([], [1.0, 2.0], [], [1.0, 2.0, 3.0]):
+        batch = np.array(X)
+        assert compiled.map(batch).tolist() == [2.0 * x for x in X]
+        w.grad = 0
+        total = compiled.sum(batch)
+        total.backward()
+        assert (total.data, w.grad) == (2.0 * sum(X), sum(X))
+
+
+def test_nothing_fails_in_an_empty_batch() -> None:
+    w = Value(-1.0)
+    compiled = mgx.compile(lambda x: w.log() * x)
+    assert compiled.sum(np.empty(0)).data == 0.0
+    assert compiled.map(np.empty(0)).tolist() == []
+    with pytest.raises(ValueError, match="log"):
+        compiled.sum(np.ones(2))
+
+
 def test_samples_of_no_numbers() -> None:
     w = Value(2.0)
     compiled = mgx.compile(lambda x: w * len(x) + 1.0)

@@ -226,7 +226,7 @@ py::list Compiled::call(const Arguments& arguments) {
 
 void Compiled::run(const LanePlan::Wish& wish, Batch& batch) {
     if (batch.samples == 0) {
-        return;
+        return;  // a plan is not worth making for it, and sums are 0 as they are
     }
     const LanePlan& plan = lane_plan(wish);
     if (work_of(program(), batch.samples) < long_run) {

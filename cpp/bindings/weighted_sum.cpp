@@ -337,7 +337,7 @@ py::object dot(const py::object& ws, const py::object& xs, const py::object& b) 
                          is_value(b.ptr()) ? b : checked(from_scalar(number)));
 }
 
-// The sum, or the mean if the activation is Op::Mul, as one node; null if something in it is not
+// The sum, or the mean if the activation is Op::Mul, as one node; none if something in it is not
 // plain.
 Node fused_sum(Inputs& inputs, Op activation, double scale) {
     // Python adds numbers up before the first Value, and ints to ints, by themselves.

@@ -96,7 +96,7 @@ inline constexpr Flags not_a_weight = watched_input | Flags::IntegerData;
 
 // The sum bias + weights[0]*inputs[0] + weights[1]*inputs[1] + ..., added in this order, and the
 // operation `activation` of it (or AffineMap::no_activation), as one node that the caller owns;
-// null if something in it is not plain. Runs no Python code.
+// none if something in it is not plain. Runs no Python code.
 [[nodiscard]] Node fused_weighted_sum(PyObject* weights, const std::vector<Input>& inputs,
                                       PyObject* bias, Op activation);
 

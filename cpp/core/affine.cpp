@@ -28,12 +28,7 @@ void AffineMap::find_runs() {
     for (std::size_t row = 0; row < rows(); ++row) {
         first_run.push_back(static_cast<std::uint32_t>(runs.size()));
         for (std::size_t i = row * terms(); i < (row + 1) * terms(); ++i) {
-            const NodeRuns::Run run = NodeRuns::Run::of_one(nodes[i]);
-            if (runs.size() > first_run.back() && runs.back().ends_before(run)) {
-                ++runs.back().count;
-            } else {
-                runs.push_back(run);
-            }
+            NodeRuns::add(runs, first_run.back(), NodeRuns::Run::of_one(nodes[i]));
         }
         runs.push_back(NodeRuns::Run::of_one(nodes[bias_of(row)]));
     }

@@ -292,9 +292,6 @@ private:
         }
         const auto reach = [this](NodeId operand) -> Node { return mark(operand); };
         if (!node.has(Flags::HasCallback) && node.op() == Op::Differentiated) {
-            if (!taken_rows_.empty() && is_any_taken(arena_.known_derivatives(node).operands)) {
-                give_rows_back();
-            }
             propagate_known(arena_, node.id, reach);
         } else if (!node.has(Flags::HasCallback)) {
             propagate(node, node.grad(), reach, pass_to);
@@ -550,12 +547,7 @@ private:
     }
 
     [[nodiscard]] static bool is_any_taken(const AffineMap& map, std::size_t row) noexcept {
-        return is_any_taken(map.runs_of(row));
-    }
-
-    template <typename Runs>
-    [[nodiscard]] static bool is_any_taken(const Runs& runs) noexcept {
-        return std::any_of(runs.begin(), runs.end(), [](const NodeRuns::Run& run) {
+        return std::ranges::any_of(map.runs_of(row), [](const NodeRuns::Run& run) {
             return run.any_has(GradFlags::IsTaken, &Page::grad_flags);
         });
     }

@@ -16,7 +16,8 @@
 
 namespace mgx {
 
-// A node that is alive, under both of its names: the page it lies in does not change.
+// A node that is alive, or that a pair hides, under both of its names: the page it lies in does not
+// change.
 struct Node {
     Page* page = nullptr;  // null for none
     NodeId id = no_node;

@@ -51,11 +51,13 @@ public:
 
     void clear() noexcept { runs_.clear(); }
     void add(Node node) { add(Run::of_one(node)); }
-    void add(const Run& run) {
-        if (!runs_.empty() && runs_.back().ends_before(run)) {
-            runs_.back().count += run.count;
+    void add(const Run& run) { add(runs_, 0, run); }
+    // To the runs from the one numbered `first` on.
+    static void add(std::vector<Run>& runs, std::size_t first, const Run& run) {
+        if (runs.size() > first && runs.back().ends_before(run)) {
+            runs.back().count += run.count;
         } else {
-            runs_.push_back(run);
+            runs.push_back(run);
         }
     }
 

@@ -10,11 +10,12 @@ namespace {
 
 using Kind = Instruction::Kind;
 
+constexpr std::uint32_t no_instruction = 0xFFFFFFFF;
+
 // For each computed value, the number of the instruction that has it as an operand; of several,
 // any.
 ComputedNotes<std::uint32_t> find_users(const Program& program) {
-    ComputedNotes<std::uint32_t> users(program.first_computed(), program.values,
-                                       Program::no_instruction);
+    ComputedNotes<std::uint32_t> users(program.first_computed(), program.values, no_instruction);
     for (std::uint32_t i = 0; i < program.instructions.size(); ++i) {
         for (const ValueId operand : program.operands_of(program.instructions[i])) {
             if (users.has(operand)) {
@@ -40,7 +41,7 @@ Program fold_activations(Program program) {
         Op op = Instruction::no_activation;
         for (std::uint32_t row = 0; row < affine.results; ++row) {
             const ValueId result{static_cast<std::uint32_t>(affine.first_result) + row};
-            if (uses[result] != 1 || users[result] == Program::no_instruction) {
+            if (uses[result] != 1 || users[result] == no_instruction) {
                 return Instruction::no_activation;
             }
             const Instruction& user = program.instructions[users[result]];

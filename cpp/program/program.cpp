@@ -293,7 +293,7 @@ ComputedNotes<std::uint32_t> Program::count_uses() const {
 }
 
 ComputedNotes<std::uint32_t> Program::find_definitions() const {
-    ComputedNotes<std::uint32_t> definitions(first_computed(), values, no_instruction);
+    ComputedNotes<std::uint32_t> definitions(first_computed(), values, 0);
     for (std::uint32_t i = 0; i < instructions.size(); ++i) {
         for (std::uint32_t row = 0; row < instructions[i].results; ++row) {
             definitions[ValueId{static_cast<std::uint32_t>(instructions[i].first_result) + row}] =

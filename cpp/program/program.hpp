@@ -120,8 +120,7 @@ struct Program {
     [[nodiscard]] std::vector<char> find_weights() const;
     // How often each computed value is an operand or an output.
     [[nodiscard]] ComputedNotes<std::uint32_t> count_uses() const;
-    // The number of the instruction that each value is a result of; none for inputs and captured.
-    static constexpr std::uint32_t no_instruction = 0xFFFFFFFF;
+    // The number of the instruction that each computed value is a result of.
     [[nodiscard]] ComputedNotes<std::uint32_t> find_definitions() const;
 
     // The instructions, a line each, after one for the inputs and one for the captured nodes and

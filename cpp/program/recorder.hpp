@@ -59,7 +59,7 @@ public:
                                    std::span<const Node> outputs) const;
 
     // Whether the node has been made since recording began.
-    [[nodiscard]] bool is_new(Node live) const noexcept { return arena_.position(live) > start_; }
+    [[nodiscard]] bool is_new(Node node) const noexcept { return arena_.position(node) > start_; }
 
 private:
     class Walk;

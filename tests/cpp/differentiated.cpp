@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "core/arena.hpp"
@@ -193,6 +194,42 @@ TEST_CASE("a group that nobody used gives its operands up with its maker") {
         CHECK(x.node().count() == 3);
     }
     check_empty(arena);
+}
+
+TEST_CASE("a group of operands on several pages, in and out of order") {
+    Arena arena;
+    std::vector<Number> leaves;
+    for (std::uint32_t i = 0; i < 3 * Page::slots; ++i) {
+        leaves.emplace_back(arena, 1.0);
+    }
+    std::vector<NodeId> operands;
+    for (const Number& leaf : leaves) {
+        operands.push_back(leaf.id());
+    }
+    std::swap(operands[Page::slots + 20], operands[Page::slots + 21]);
+    std::swap(operands[5], operands[2 * Page::slots + 5]);
+    std::vector<double> derivatives(operands.size());
+    for (std::size_t i = 0; i < derivatives.size(); ++i) {
+        derivatives[i] = static_cast<double>(i);
+    }
+    const std::uint32_t group = arena.make_group(operands);
+    {
+        const Number result(arena, arena.differentiated(1.0, group, derivatives, 0));
+        backward(result);
+    }
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+        REQUIRE(arena.node(operands[i]).grad().value == static_cast<double>(i));
+        REQUIRE(arena.node(operands[i]).count() == 2);
+    }
+    leaves[40].forget();  // the group alone holds it now
+    CHECK(arena.counters().leaves == operands.size());
+    arena.release_group(group);
+    CHECK(arena.counters().leaves == operands.size() - 1);
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+        if (i != 40) {
+            REQUIRE(leaves[i].node().count() == 1);
+        }
+    }
 }
 
 TEST_CASE("a group outlives its results while its maker wants it") {

@@ -308,6 +308,45 @@ TEST_CASE("a layer of old weights is recorded as one map of the rows that are us
           "return %9\n");
 }
 
+TEST_CASE("weights of a row that are captured already are not captured again") {
+    Arena arena;
+    const Number first(arena, 1.0);
+    const Number second(arena, 2.0);
+    const Number third(arena, 3.0);
+    const Number bias(arena, 4.0);
+    const std::uint32_t map =
+        arena.make_map(std::array{first.node(), second.node(), third.node(), bias.node()},
+                       std::array{AffineMap::no_activation}, false);
+    const Recorder recorder(arena);
+    const Number x(arena, unknown);
+    const auto check = [&](const Number& captured, const std::vector<NodeId>& expected,
+                           const std::string& weights) {
+        const Number product = x * captured;
+        std::vector<Node> results;
+        arena.apply(map, std::vector<Input>(3, input(x)), results);
+        arena.release_map(map);
+        const Number row(arena, results.front());
+        const std::vector inputs{x.node()};
+        const std::vector outputs{product.node(), row.node()};
+        const Recording recording = recorder.record(inputs, outputs);
+        CHECK(recording.captured == expected);
+        CHECK(recording.program.listing() ==
+              "inputs %0\n"
+              "captured %1..%4\n"
+              "  %5 = mul %0 %1\n"
+              "  %6 = affine(1 x 3) weights" +
+                  weights +
+                  " biases %4 inputs %0 %0 %0\n"
+                  "return %5..%6\n");
+    };
+    SUBCASE("in the middle") {
+        check(second, {second.id(), first.id(), third.id(), bias.id()}, " %2 %1 %3");
+    }
+    SUBCASE("at the end") {
+        check(third, {third.id(), first.id(), second.id(), bias.id()}, " %2..%3 %1");
+    }
+}
+
 TEST_CASE("a row with a new weight or bias is a weighted sum, and the others are a map") {
     Trace trace;
     const Number& w = trace.old_leaf;

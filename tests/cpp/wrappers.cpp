@@ -191,6 +191,32 @@ TEST_CASE("an idle row of a layer does not refer to a weight whose wrapper is ab
     arena.release_map(map);
 }
 
+TEST_CASE(
+    "an idle row of a layer lets go of a weight that keeps its wrapper, and no other row does") {
+    Arena arena;
+    FakeHost host(arena);
+    FakeWrapper* kept = wrap_alone(host, Number(arena, 2.0));
+    arena.keep_wrapper(kept->node);
+    const Number other(arena, 3.0);
+    const Number bias(arena, 4.0);
+    const std::uint32_t map =
+        arena.make_map(std::array{arena.node(kept->node), other.node(), bias.node(), bias.node()},
+                       std::array{Op::Relu, Op::Relu}, true);
+    std::vector<Node> results;
+    arena.apply(map, std::array{Input{{}, Scalar::real(5)}}, results);
+    CHECK(arena.node(kept->node).count() == 2);
+    for (const Node result : results) {
+        arena.release(result);
+    }
+    CHECK(arena.node(kept->node).count() == 1);
+    CHECK(other.node().count() == 2);
+    CHECK(bias.node().count() == 2);
+    arena.release_map(map);
+    CHECK(other.node().count() == 1);
+    host.forget(kept);
+    CHECK(host.living() == 0);
+}
+
 TEST_CASE("dropping a wrapper may create nodes and drop others") {
     Arena arena;
     FakeHost host(arena);
