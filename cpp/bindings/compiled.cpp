@@ -469,10 +469,9 @@ ValueRanges ranges_of(const py::handle& object) {
 [[nodiscard]] bool are_weights(const Program& program, const std::vector<char>& is_constant,
                                const ValueRanges& values) {
     return std::ranges::all_of(values.ranges(), [&](const ValueRange& range) {
-        const std::size_t end_of_captured = std::size_t{program.inputs} + program.captured;
-        const std::size_t first_other = std::max(index_of(range.first), end_of_captured);
+        const std::size_t first_other = std::max(index_of(range.first), program.first_computed());
         return index_of(range.first) >= program.inputs && range.end() <= is_constant.size() &&
-               (range.end() <= end_of_captured ||
+               (range.end() <= program.first_computed() ||
                 std::all_of(is_constant.begin() + static_cast<std::ptrdiff_t>(first_other),
                             is_constant.begin() + static_cast<std::ptrdiff_t>(range.end()),
                             [](char is) { return is != 0; }));

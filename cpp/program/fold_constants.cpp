@@ -26,9 +26,8 @@ using Kind = Instruction::Kind;
         if (instruction.kind != Kind::Constant) {
             const auto operands = program.operands_of(instruction);
             const auto is_constant = [&](ValueId value) {
-                const std::size_t result = index_of(value) - program.inputs - program.captured;
-                return index_of(value) >= std::size_t{program.inputs} + program.captured &&
-                       result < first_variable;
+                return index_of(value) >= program.first_computed() &&
+                       index_of(value) - program.first_computed() < first_variable;
             };
             if (instruction.kind == Kind::Apply && std::ranges::all_of(operands, is_constant)) {
                 return false;

@@ -345,7 +345,7 @@ void Rewriter::copy(const Instruction& instruction, std::span<const ValueId> old
 ValueRanges Rewriter::operator()(const ValueRanges& old) const {
     ValueRanges renamed;
     for (const ValueRange& range : old.ranges()) {
-        if (range.end() <= std::size_t{from_.inputs} + from_.captured) {
+        if (range.end() <= from_.first_computed()) {
             renamed.append(range);  // only constants have other names
             continue;
         }

@@ -96,7 +96,7 @@ struct Program {
         return ValueId{inputs + static_cast<std::uint32_t>(number)};
     }
     [[nodiscard]] bool is_captured(ValueId value) const noexcept {
-        return index_of(value) >= inputs && index_of(value) < std::size_t{inputs} + captured;
+        return index_of(value) >= inputs && index_of(value) < first_computed();
     }
 
     // Where the results of instructions begin.

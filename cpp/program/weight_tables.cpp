@@ -80,7 +80,7 @@ WeightTables::WeightTables(const Program& program)
 WeightSpan WeightTables::find_or_gather(const Program& program, const ValueRanges& values) {
     const auto ranges = values.ranges();
     if (ranges.size() == 1 && program.is_captured(ranges.front().first) &&
-        ranges.front().end() <= std::size_t{program.inputs} + program.captured) {
+        ranges.front().end() <= program.first_computed()) {
         return {index_of(ranges.front().first), false};
     }
     return gather(values);
